@@ -1,0 +1,56 @@
+# The commands that people and CI both run. `make help` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# The interpreter that .venv is made from, if python3.11 or python3 is not the one you want.
+export PYTHON ?=
+# More arguments for pytest, e.g. make test ARGS='-k schedule -x'
+ARGS ?=
+
+VENV := .venv/.bootstrapped
+BIN := .venv/bin
+
+.PHONY: help up down test test-full check crash bench bench-quick docs
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+up: $(VENV) ## Start a local Azure and run `pulumi up` on the quickstart stack; everything lies in .local/
+	@$(BIN)/python tools/quickstart.py up
+
+down: $(VENV) ## Destroy the quickstart stack, show what the local Azure saw, stop it
+	@$(BIN)/python tools/quickstart.py down
+
+test: $(VENV) ## Every test but the slow ones (under 10 minutes)
+	@tools/run-tests test -n auto --dist loadgroup -m 'not full' $(ARGS)
+
+test-full: $(VENV) ## The slow tests (under 45 minutes)
+	@tools/run-tests full -n auto --dist loadgroup -m full $(ARGS)
+
+crash: $(VENV) ## The tests that kill processes
+	@tools/run-tests crash -n auto --dist loadgroup -m crash $(ARGS)
+
+check: $(VENV) ## Lint, format, types, layers, acceptance rows, lock, our own rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/python tools/checks.py
+	$(BIN)/python tools/docs.py --check
+	$(BIN)/python -m pytest --collect-only --rows-check -q
+
+bench: $(VENV) ## Measure: imports, start-up, the sandbox
+	@$(BIN)/python -m tests.benchmarks
+
+bench-quick: $(VENV) ## The same with few rounds: does it run, is the order of magnitude right
+	@$(BIN)/python -m tests.benchmarks --quick
+
+docs: $(VENV) ## Generate the reference pages from the code
+	@$(BIN)/python tools/docs.py
+
+# Second runs cost nothing: this happens only when one of the three changed.
+$(VENV): uv.lock pyproject.toml tools/bootstrap
+	@tools/bootstrap
