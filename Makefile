@@ -10,6 +10,9 @@ export PYTHON ?=
 # More arguments for pytest, e.g. make test ARGS='-k schedule -x'
 ARGS ?=
 
+# What we start many times shall be compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv/.bootstrapped
 BIN := .venv/bin
 
@@ -19,10 +22,10 @@ help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 up: $(VENV) ## Start a local Azure and run `pulumi up` on the quickstart stack; everything lies in .local/
-	@$(BIN)/python tools/quickstart.py up
+	@$(BIN)/python -m tools.quickstart up
 
 down: $(VENV) ## Destroy the quickstart stack, show what the local Azure saw, stop it
-	@$(BIN)/python tools/quickstart.py down
+	@$(BIN)/python -m tools.quickstart down
 
 test: $(VENV) ## Every test but the slow ones (under 10 minutes)
 	@tools/run-tests test -n auto --dist loadgroup -m 'not full' $(ARGS)
@@ -37,9 +40,9 @@ check: $(VENV) ## Lint, format, types, layers, acceptance rows, lock, our own ru
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
-	$(BIN)/python tools/checks.py
-	$(BIN)/python tools/docs.py --check
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tools.checks
+	$(BIN)/python -m tools.docs --check
 	$(BIN)/python -m pytest --collect-only --rows-check -q
 
 bench: $(VENV) ## Measure: imports, start-up, the sandbox
@@ -49,7 +52,7 @@ bench-quick: $(VENV) ## The same with few rounds: does it run, is the order of m
 	@$(BIN)/python -m tests.benchmarks --quick
 
 docs: $(VENV) ## Generate the reference pages from the code
-	@$(BIN)/python tools/docs.py
+	@$(BIN)/python -m tools.docs
 
 # Second runs cost nothing: this happens only when one of the three changed.
 $(VENV): uv.lock pyproject.toml tools/bootstrap

@@ -1,0 +1,81 @@
+"""Generate the reference pages from the code: docs/cli.md, docs/sandbox-cli.md. With --check: fail if one is stale."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+# Page, program, and where its parser is.
+PROGRAMS = (
+    ("cli.md", "azure-rotator", "azure_rotator.cli"),
+    ("sandbox-cli.md", "azure-sandbox", "azure_sandbox.cli"),
+)
+
+
+def page(program: str, root: click.Command) -> str:
+    """A program's commands, arguments and options, in the order in which its own help shows them."""
+    lines = [f"# {program}: command line", "", "Generated from the parser by `make docs`; do not edit."]
+    for path, command in _walk((program,), root):
+        lines += ["", f"## `{' '.join(path)}`", "", _paragraph(command.help or command.short_help or "")]
+        context = click.Context(command, info_name=" ".join(path))
+        usage = " ".join(command.collect_usage_pieces(context))
+        lines += ["", f"    {' '.join(path)} {usage}".rstrip()]
+        if isinstance(command, click.Group):
+            lines += ["", *(f"- `{name}`" for name in command.list_commands(context))]
+        rows = [record for each in command.get_params(context) if (record := each.get_help_record(context))]
+        if rows:
+            lines += ["", "| option | meaning |", "| --- | --- |"]
+            lines += [f"| `{_cell(option)}` | {_cell(meaning)} |" for option, meaning in rows]
+    return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
+
+
+def _walk(path: tuple[str, ...], command: click.Command) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    if command.hidden:
+        return
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=path[-1])
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            if child:
+                yield from _walk((*path, name), child)
+
+
+def _paragraph(text: str) -> str:
+    # click's own marks: \b keeps line breaks, \f ends what is shown.
+    return click.unstyle(text.split("\f")[0].replace("\b\n", "")).strip()
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def main() -> int:
+    """Write the pages, or compare them."""
+    check, stale = "--check" in sys.argv[1:], []
+    for name, program, module in PROGRAMS:
+        if importlib.util.find_spec(module) is None:
+            continue
+        root = importlib.import_module(module).main
+        if not isinstance(root, click.Command):
+            continue
+        text, file = page(program, root), DOCS / name
+        if not check:
+            DOCS.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            print(f"docs/{name}")
+        elif not file.exists() or file.read_text(encoding="utf-8") != text:
+            stale.append(name)
+    for name in stale:
+        print(f"docs/{name} is not what the parser says: run `make docs`")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
