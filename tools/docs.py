@@ -35,6 +35,15 @@ def page(program: str, root: click.Command) -> str:
     return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
 
 
+def _parser(module: str) -> click.Command | None:
+    if importlib.util.find_spec(module) is None:
+        return None
+    found = importlib.import_module(module)
+    # `main` may be a function that wraps the group to turn errors into exit codes.
+    candidates = (getattr(found, name, None) for name in ("main", "cli", "root"))
+    return next((each for each in candidates if isinstance(each, click.Command)), None)
+
+
 def _walk(path: tuple[str, ...], command: click.Command) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     if command.hidden:
         return
@@ -49,7 +58,7 @@ def _walk(path: tuple[str, ...], command: click.Command) -> Iterator[tuple[tuple
 
 def _paragraph(text: str) -> str:
     # click's own marks: \b keeps line breaks, \f ends what is shown.
-    return click.unstyle(text.split("\f")[0].replace("\b\n", "")).strip()
+    return click.unstyle(text.partition("\f")[0].replace("\b\n", "")).strip()
 
 
 def _cell(text: str) -> str:
@@ -60,10 +69,8 @@ def main() -> int:
     """Write the pages, or compare them."""
     check, stale = "--check" in sys.argv[1:], []
     for name, program, module in PROGRAMS:
-        if importlib.util.find_spec(module) is None:
-            continue
-        root = importlib.import_module(module).main
-        if not isinstance(root, click.Command):
+        root = _parser(module)
+        if root is None:
             continue
         text, file = page(program, root), DOCS / name
         if not check:
