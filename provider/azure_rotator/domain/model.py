@@ -1,0 +1,258 @@
+"""The nouns of the product as frozen values (features 1.2).
+
+Instants are aware UTC ``datetime`` truncated to seconds (``…_at``). What is sealed says so; what is open is a
+``SecretText`` and is never a field of anything here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from azure_rotator.domain.secrettext import SealedBytes
+
+
+class RotatorType(StrEnum):
+    """The procedure for one kind of credential. Foundation: only ``api-key`` is served."""
+
+    API_KEY = "api-key"
+    TARGET = "target"
+    PASSWORD = "password"  # noqa: S105 - the name of a kind, not a password
+    STORAGE_ACCOUNT = "azure-storage-account"
+
+
+class AuthMode(StrEnum):
+    """Who acts in a rotation: the credential's own application, or the Target's."""
+
+    USER = "use-user-creds"
+    TARGET = "use-target-creds"
+
+
+class ConnectionType(StrEnum):
+    CREDENTIALS = "credentials"
+    CLOUD_IDENTITY = "cloud-identity"
+
+
+class ItemState(StrEnum):
+    """``creating``: name reserved, invisible. ``undoing``: a failed create, its name is free, reconcile finishes it.
+    ``deleting``: a delete was begun; its credentials may be gone."""
+
+    CREATING = "creating"
+    ACTIVE = "active"
+    DELETING = "deleting"
+    UNDOING = "undoing"
+
+
+class Stage(StrEnum):
+    """Stage of a version. ``abandoned``: minted, never published, still to be removed; users never see it."""
+
+    PENDING = "pending"
+    CURRENT = "current"
+    PREVIOUS = "previous"
+    REVOKED = "revoked"
+    ABANDONED = "abandoned"
+
+
+class Origin(StrEnum):
+    MINTED = "minted"
+    ADOPTED = "adopted"
+
+
+class Trigger(StrEnum):
+    """What asked for the operation. ``delete`` is the operation that removes an item and its credentials."""
+
+    AUTOMATIC = "automatic"
+    CATCH_UP = "catch-up"
+    MANUAL = "manual"
+    CREATE = "create"
+    UPDATE = "update"
+    READ = "read"
+    DELETE = "delete"
+
+
+class RotationState(StrEnum):
+    PLANNED = "planned"
+    MINTING = "minting"
+    MINTED = "minted"
+    PROVING = "proving"
+    PUBLISHED = "published"
+    RETIRING = "retiring"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class RotatorStatus(StrEnum):
+    SUCCEEDED = "RotationSucceeded"
+    PARTIAL = "RotationPartialSucceeded"
+    FAILED = "RotationFailed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where and as whom to work: a tenant and a privileged application, or the process's cloud identity.
+
+    Args:
+        secret_reference: ``env:…`` or ``file:…``, resolved at each use; exclusive with ``sealed_secret``.
+        version: Counts the client secrets given for it, from 1 (0 for a cloud identity).
+        revision: Counts changes of the row; an update names the revision it read.
+        deleted: A tombstone: the name is free, the journal still knows the id (features 3.16).
+    """
+
+    target_id: str
+    name: str
+    owner: str
+    connection_type: ConnectionType
+    tenant_id: str | None
+    client_id: str | None
+    secret_reference: str | None
+    sealed_secret: SealedBytes | None
+    description: str
+    delete_protection: bool
+    version: int
+    created_at: datetime
+    modified_at: datetime
+    revision: int = 1
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotatedSecret:
+    """One credential under rotation.
+
+    Args:
+        api_id: keyId that the user named; None for an item that mints its own from the start.
+        revoke_after: As given, e.g. ``"24h"``; None means the default of features 2.3.
+        sealed_login: The secret a ``use-user-creds`` item logs in with before it has a version of its own. It is the
+            user's and stays foreign; dropped at the first publication.
+        arguments_digest: Digest of the create's arguments, so that a repeated create can be told from another one.
+        revision: Counts changes of the row.
+    """
+
+    item_id: str
+    name: str
+    owner: str
+    state: ItemState
+    target_id: str
+    rotator_type: RotatorType
+    authentication: AuthMode
+    app_id: str
+    api_id: str | None
+    auto_rotate: bool
+    rotation_interval: int | None
+    revoke_after: str | None
+    description: str
+    tags: tuple[str, ...]
+    delete_protection: bool
+    skip_dry_run: bool
+    created_at: datetime
+    modified_at: datetime
+    accessed_at: datetime | None = None
+    last_rotation_at: datetime | None = None
+    next_rotation_at: datetime | None = None
+    rotator_status: RotatorStatus | None = None
+    error_code: str | None = None
+    error_text: str | None = None
+    sealed_login: SealedBytes | None = None
+    arguments_digest: str = ""
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A stored value of an item.
+
+    Args:
+        number: From 1. 0 is the adopted credential of an item that has no value yet: known by keyId, never handed out.
+            A version that is ``abandoned`` keeps the number it would have had; the number is free again.
+        rotation_id: The operation that minted or adopted it.
+        retire_at: When a previous version's credential is to be removed from Azure.
+    """
+
+    version_id: str
+    item_id: str
+    number: int
+    stage: Stage
+    origin: Origin
+    key_id: str
+    sealed_value: SealedBytes | None
+    rotation_id: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    retire_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    @property
+    def in_azure(self) -> bool:
+        """Whether its credential may still exist in Azure."""
+        return self.stage is not Stage.REVOKED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """A row of the journal: one operation, written before each Azure write it makes. Outlives its item.
+
+    Args:
+        rotation_id: The operation id; stamps what it mints.
+        lane: The Azure object it works on, e.g. ``application:<tenant>:<app id>``; one worker a lane at a time.
+        idempotency_key: Unique; a second request with the same key attaches to this row.
+        mint_uncertain: An Azure mint may have happened that no version holds: the stamp must be looked for.
+        confirmations: In ``proving`` the successes in a row; in ``retiring`` the reads in a row that no longer list it.
+        attempts: Failures in a row; decides the back-off.
+        proof_deadline_at: When an unproven credential is given up.
+        replaced_version_id: The version that its publication made ``previous``.
+        closed: ``failed`` with nothing left to clean up and nothing to resume (a failed create, a refused delete).
+        force: A delete that drops the item although Azure refuses.
+    """
+
+    rotation_id: str
+    item_id: str
+    lane: str
+    trigger: Trigger
+    state: RotationState
+    idempotency_key: str
+    created_at: datetime
+    updated_at: datetime
+    next_attempt_at: datetime
+    mint_uncertain: bool = False
+    confirmations: int = 0
+    attempts: int = 0
+    proof_deadline_at: datetime | None = None
+    replaced_version_id: str | None = None
+    error_code: str | None = None
+    error_text: str | None = None
+    closed: bool = False
+    force: bool = False
+    fence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditLine:
+    """One line of the audit log: who did what to which path (features B-24).
+
+    Args:
+        action: ``create_item``, ``rotate_item``, ``get_rotated_secret_value``, … (``AuditAction``).
+        result: ``ok`` or an error code.
+    """
+
+    at: datetime
+    who: str
+    action: str
+    path: str
+    result: str
+    details: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A row of the outbox, written in the transaction that publishes or fails a rotation (features 3.8)."""
+
+    event_id: str
+    event_type: str
+    item_id: str
+    item_name: str
+    occurred_at: datetime
+    trigger: str
+    version: int | None
+    message: str
+    error_code: str | None = None

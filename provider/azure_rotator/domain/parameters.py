@@ -1,0 +1,467 @@
+"""Every parameter of a Target and a Rotated Secret, once: name, type, default, rule, help.
+
+The command line's options, the Pulumi arguments, ``check()``, the update table and the reference page are derived from
+these rows or tested against them. ``validate`` applies every rule that needs neither store nor Azure, and reports all
+failures at once.
+
+    >>> values, problems = validate("secret", {"name": "a/b", "rotation_interval": 0})
+    >>> [p.code for p in problems]
+    ['ParameterMissing', 'ParameterMissing', 'IntervalOutOfRange']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from azure_rotator.domain.errors import Problem, Rejected
+from azure_rotator.domain.model import AuthMode, ConnectionType, RotatorType
+from azure_rotator.domain.names import canonical_path, is_guid
+from azure_rotator.domain.schedule import (
+    MAX_INTERVAL_DAYS,
+    MIN_INTERVAL_DAYS,
+    duration_seconds,
+    revoke_after_limit_seconds,
+)
+
+Subject = Literal["target", "secret"]
+
+REFERENCE_PREFIXES = ("env:", "file:", "keyvault:")
+LITERAL_PREFIX = "literal:"
+
+
+class Kind(StrEnum):
+    """The form of a value."""
+
+    PATH = "path"
+    TEXT = "text"
+    BOOL = "bool"
+    INT = "int"
+    ENUM = "enum"
+    GUID = "guid"
+    SECRET = "secret"  # noqa: S105 - the name of a kind
+    TEXT_LIST = "list"
+    DURATION = "duration"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One row.
+
+    Args:
+        default: What an omitted parameter means; None: nothing, or decided by the engine.
+        immutable: † of the spec: identifies the credential, an update refuses it, Pulumi replaces.
+        rotators: The rotators it applies to; empty: all.
+        aliases: Further flags of the command line, without dashes.
+        only: Where it exists, when not in both front ends.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    default: object = None
+    required: bool = False
+    immutable: bool = False
+    choices: tuple[str, ...] = ()
+    choice_aliases: Mapping[str, str] | None = None
+    rotators: frozenset[str] = frozenset()
+    aliases: tuple[str, ...] = ()
+    only: Literal["cli", "pulumi"] | None = None
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+_API_KEY = frozenset({RotatorType.API_KEY.value})
+
+_NAME = Parameter(
+    name="name",
+    kind=Kind.PATH,
+    required=True,
+    aliases=("n",),
+    help="path of the {subject}, e.g. /prod/billing; the leading slash is optional",
+)
+_DESCRIPTION = Parameter(name="description", kind=Kind.TEXT, default="", help="free text")
+_DELETE_PROTECTION = Parameter(
+    name="delete_protection",
+    kind=Kind.BOOL,
+    default=False,
+    help="refuse every deletion, forced ones too, until it is switched off",
+)
+
+TARGET_PARAMETERS: tuple[Parameter, ...] = (
+    _NAME,
+    Parameter(
+        name="connection_type",
+        kind=Kind.ENUM,
+        default=ConnectionType.CREDENTIALS.value,
+        choices=tuple(ConnectionType),
+        help="work as a privileged application (credentials) or as the managed or workload identity of the process "
+        "that rotates (cloud-identity)",
+    ),
+    Parameter(name="tenant_id", kind=Kind.GUID, help="Entra tenant id; required with credentials"),
+    Parameter(
+        name="client_id",
+        kind=Kind.GUID,
+        help="application (client) id of the privileged application; required with credentials",
+    ),
+    Parameter(
+        name="client_secret",
+        kind=Kind.SECRET,
+        help="its client secret, or a reference env:NAME or file:PATH that is resolved at each use",
+    ),
+    Parameter(
+        name="client_secret_version",
+        kind=Kind.INT,
+        only="pulumi",
+        help="change it to send client_secret again",
+    ),
+    _DESCRIPTION,
+    _DELETE_PROTECTION,
+)
+
+SECRET_PARAMETERS: tuple[Parameter, ...] = (
+    _NAME,
+    Parameter(name="target_name", kind=Kind.PATH, required=True, immutable=True, help="the Target to work with"),
+    Parameter(
+        name="rotator_type",
+        kind=Kind.ENUM,
+        required=True,
+        immutable=True,
+        choices=tuple(RotatorType),
+        help="what to rotate; this release serves api-key (client secrets of an application)",
+    ),
+    Parameter(
+        name="authentication_credentials",
+        kind=Kind.ENUM,
+        default=AuthMode.USER.value,
+        choices=tuple(AuthMode),
+        choice_aliases={"use-self-creds": AuthMode.USER.value, "target-rotator-creds": AuthMode.TARGET.value},
+        help="who rotates: the application itself with its present secret (use-user-creds), or the Target "
+        "(use-target-creds)",
+    ),
+    Parameter(
+        name="app_id",
+        kind=Kind.GUID,
+        immutable=True,
+        rotators=_API_KEY,
+        aliases=("application-id",),
+        help="application (client) id whose client secret rotates",
+    ),
+    Parameter(
+        name="api_id",
+        kind=Kind.GUID,
+        rotators=_API_KEY,
+        help="keyId of an existing client secret to adopt; left out: one is minted, and only that is managed",
+    ),
+    Parameter(
+        name="api_key",
+        kind=Kind.SECRET,
+        rotators=_API_KEY,
+        help="the value of that client secret; with use-user-creds and no api-id only the first login",
+    ),
+    Parameter(name="auto_rotate", kind=Kind.BOOL, default=False, help="rotate on the interval"),
+    Parameter(
+        name="rotation_interval",
+        kind=Kind.INT,
+        help=f"days between rotations, {MIN_INTERVAL_DAYS}-{MAX_INTERVAL_DAYS}",
+    ),
+    Parameter(
+        name="revoke_after",
+        kind=Kind.DURATION,
+        rotators=frozenset({RotatorType.API_KEY.value, RotatorType.TARGET.value}),
+        help="how long a replaced client secret stays valid: 0, or a whole number with s, m, h or d; "
+        "24h unless set (interval 1: 12h)",
+    ),
+    _DESCRIPTION,
+    Parameter(
+        name="tags", kind=Kind.TEXT_LIST, default=(), aliases=("t", "tag"), help="tags; the option may be repeated"
+    ),
+    _DELETE_PROTECTION,
+    Parameter(
+        name="skip_dry_run",
+        kind=Kind.BOOL,
+        default=False,
+        help="do not check against Azure before creating or updating",
+    ),
+    Parameter(name="credential_version", kind=Kind.INT, only="pulumi", help="change it to send api_key again"),
+    Parameter(name="rotation_trigger", kind=Kind.TEXT, only="pulumi", help="change it to rotate now"),
+)
+
+PARAMETERS: Mapping[Subject, tuple[Parameter, ...]] = {"target": TARGET_PARAMETERS, "secret": SECRET_PARAMETERS}
+
+SERVED_ROTATORS = frozenset({RotatorType.API_KEY})
+
+
+def parameter(subject: Subject, name: str) -> Parameter:
+    """The row of that name. Raises: KeyError."""
+    for row in PARAMETERS[subject]:
+        if row.name == name:
+            return row
+    raise KeyError(name)
+
+
+def secret_parameters(subject: Subject) -> frozenset[str]:
+    """Names of the parameters whose literal values are credentials."""
+    return frozenset(row.name for row in PARAMETERS[subject] if row.kind is Kind.SECRET)
+
+
+def is_reference(value: str) -> bool:
+    """Whether a credential argument is a reference, resolved at use, and not the credential itself."""
+    return value.startswith(REFERENCE_PREFIXES)
+
+
+def literal_text(value: str) -> str:
+    """The credential in a literal argument: ``literal:`` in front stops interpretation."""
+    return value.removeprefix(LITERAL_PREFIX)
+
+
+def validate(
+    subject: Subject, given: Mapping[str, object], *, unknown: Collection[str] = (), defaults: bool = True
+) -> tuple[dict[str, object], list[Problem]]:
+    """Normalise what was given and apply every rule that needs no server.
+
+    Args:
+        given: Values by parameter name; None means omitted. Strings are accepted for every kind.
+        unknown: Names whose values are not known yet (a Pulumi preview): no rule that needs them is applied.
+        defaults: Fill in fixed defaults of what was omitted.
+
+    Returns:
+        The normalised values (omitted ones absent unless a default was filled in), and all failures.
+    """
+    values: dict[str, object] = {}
+    problems: list[Problem] = []
+    known = {row.name for row in PARAMETERS[subject]}
+    problems += [
+        Problem(property=name, code="ParameterIrrelevant", message=f"{name} is not a parameter of a {_noun(subject)}")
+        for name in given
+        if name not in known
+    ]
+    for row in PARAMETERS[subject]:
+        raw = given.get(row.name)
+        if row.name in unknown:
+            continue
+        if raw is None:
+            if defaults and row.default is not None:
+                values[row.name] = row.default
+            if row.required:
+                problems.append(_missing(row.name, f"a {_noun(subject)} needs it"))
+            continue
+        try:
+            values[row.name] = _normalise(row, raw)
+        except Rejected as refused:
+            problems.append(Problem(property=row.name, code=refused.code, message=refused.message, hint=refused.hint))
+    # A property that failed its own rule counts as given and not known: one mistake, one message.
+    cannot_tell = set(unknown) | {p.property for p in problems}
+    rules = _target_rules if subject == "target" else _secret_rules
+    problems += rules(values, cannot_tell, given)
+    order = {row.name: index for index, row in enumerate(PARAMETERS[subject])}
+    problems.sort(key=lambda p: order.get(p.property, len(order)))
+    return values, problems
+
+
+def _noun(subject: Subject) -> str:
+    return "Target" if subject == "target" else "Rotated Secret"
+
+
+def _missing(name: str, why: str) -> Problem:
+    return Problem(
+        property=name,
+        code="ParameterMissing",
+        message=f"{name} is missing: {why}",
+        hint=f"set {name} (--{name.replace('_', '-')})",
+    )
+
+
+def _normalise(row: Parameter, raw: object) -> object:  # noqa: C901 - one arm a kind
+    match row.kind:
+        case Kind.PATH:
+            return canonical_path(_text(row, raw))
+        case Kind.TEXT | Kind.SECRET:
+            return _text(row, raw)
+        case Kind.BOOL:
+            if isinstance(raw, bool):
+                return raw
+            if isinstance(raw, str) and raw.lower() in {"true", "false"}:
+                return raw.lower() == "true"
+            raise Rejected(
+                "ParameterInvalid", f"{row.name} is neither true nor false", hint=f"set {row.name} to true or false"
+            )
+        case Kind.INT:
+            return _integer(row, raw)
+        case Kind.ENUM:
+            text = _text(row, raw)
+            text = (row.choice_aliases or {}).get(text, text)
+            if text not in row.choices:
+                code = {"rotator_type": "RotatorTypeInvalid", "authentication_credentials": "AuthModeInvalid"}.get(
+                    row.name, "ParameterInvalid"
+                )
+                raise Rejected(code, f"{row.name} {text!r} does not exist", hint=f"one of: {', '.join(row.choices)}")
+            return text
+        case Kind.GUID:
+            text = _text(row, raw)
+            if not is_guid(text):
+                # Never echoed: people paste the secret's value where its id belongs.
+                raise Rejected("IdentifierMixedUp", f"{row.name} is not a GUID", hint=_GUID_HINTS.get(row.name, ""))
+            return text.lower()
+        case Kind.TEXT_LIST:
+            if isinstance(raw, str) or not isinstance(raw, (list, tuple)):
+                raise Rejected("ParameterInvalid", f"{row.name} is not a list of texts")
+            return tuple(_text(row, entry) for entry in raw)
+        case Kind.DURATION:
+            text = _text(row, raw)
+            if duration_seconds(text) is None:
+                raise Rejected(
+                    "ParameterInvalid",
+                    f"{row.name} {text!r} is not a duration",
+                    hint="0, or a whole number with s, m, h or d, e.g. 24h",
+                )
+            return text
+
+
+_GUID_HINTS = {
+    "api_id": 'api-id is the secret\'s keyId ("Secret ID" in the portal), not its value',
+    "app_id": "app-id is the application (client) id",
+    "client_id": "client-id is the application (client) id",
+    "tenant_id": "tenant-id is the directory (tenant) id",
+}
+
+
+def _text(row: Parameter, raw: object) -> str:
+    if not isinstance(raw, str):
+        raise Rejected("ParameterInvalid", f"{row.name} is not a text")
+    if row.kind is Kind.SECRET and not literal_text(raw):
+        raise Rejected("ParameterMissing", f"{row.name} is empty", hint="give the credential, or env:NAME or file:PATH")
+    return raw
+
+
+def _integer(row: Parameter, raw: object) -> int:
+    """Whole floats are integers: Pulumi sends every number as a float (pulumi#13830)."""
+    number: int | None = None
+    if isinstance(raw, bool):
+        pass  # a bool is an int to Python, not to a person
+    elif isinstance(raw, int | float):
+        number = int(raw) if raw == int(raw) else None
+    elif isinstance(raw, str) and raw.isascii() and raw.removeprefix("-").isdigit():
+        number = int(raw)
+    if row.name == "rotation_interval":
+        if number is None or not MIN_INTERVAL_DAYS <= number <= MAX_INTERVAL_DAYS:
+            raise Rejected(
+                "IntervalOutOfRange",
+                f"rotation_interval {raw!r} is not a whole number of days in {MIN_INTERVAL_DAYS}-{MAX_INTERVAL_DAYS}",
+                hint=f"set rotation_interval to {MIN_INTERVAL_DAYS}-{MAX_INTERVAL_DAYS}",
+            )
+        return number
+    if number is None:
+        raise Rejected("ParameterInvalid", f"{row.name} {raw!r} is not a whole number")
+    return number
+
+
+def _target_rules(
+    values: Mapping[str, object], cannot_tell: Collection[str], given: Mapping[str, object]
+) -> list[Problem]:
+    problems: list[Problem] = []
+    connection = values.get("connection_type")
+    if connection == ConnectionType.CREDENTIALS:
+        problems += [
+            _missing(name, "connection_type credentials needs it")
+            for name in ("tenant_id", "client_id", "client_secret")
+            if name not in values and name not in cannot_tell
+        ]
+    if connection == ConnectionType.CLOUD_IDENTITY and given.get("client_secret") is not None:
+        problems.append(
+            Problem(
+                property="client_secret",
+                code="ParameterIrrelevant",
+                message="client_secret has no meaning with connection_type cloud-identity",
+                hint="leave it out, or use connection_type credentials",
+            )
+        )
+    problems += _guid_as_secret("client_secret", values)
+    return problems
+
+
+def _guid_as_secret(name: str, values: Mapping[str, object]) -> list[Problem]:
+    value = values.get(name)
+    if isinstance(value, str) and is_guid(literal_text(value)):
+        return [
+            Problem(
+                property=name,
+                code="IdentifierMixedUp",
+                message=f"{name} is a GUID: it looks like the secret's id, not its value",
+                hint=f"{name} is the secret's value, shown once when it was made",
+            )
+        ]
+    return []
+
+
+def _secret_rules(
+    values: Mapping[str, object], cannot_tell: Collection[str], given: Mapping[str, object]
+) -> list[Problem]:
+    problems: list[Problem] = []
+    rotator = values.get("rotator_type")
+    if rotator is not None and rotator not in SERVED_ROTATORS:
+        problems.append(
+            Problem(
+                property="rotator_type",
+                code="RotatorTypeInvalid",
+                message=f"rotator_type {rotator} is not served by this release",
+                hint=f"served now: {', '.join(sorted(SERVED_ROTATORS))}",
+            )
+        )
+    if rotator is not None:
+        problems += [
+            Problem(
+                property=row.name,
+                code="ParameterIrrelevant",
+                message=f"{row.name} has no meaning for rotator_type {rotator}",
+                hint=f"leave {row.flag} out",
+            )
+            for row in SECRET_PARAMETERS
+            if row.rotators and rotator not in row.rotators and given.get(row.name) is not None
+        ]
+    if rotator == RotatorType.API_KEY:
+        problems += _api_key_rules(values, cannot_tell)
+    interval = values.get("rotation_interval")
+    if values.get("auto_rotate") is True and interval is None and "rotation_interval" not in cannot_tell:
+        problems.append(_missing("rotation_interval", "auto_rotate needs an interval"))
+    revoke_after = values.get("revoke_after")
+    if isinstance(interval, int) and isinstance(revoke_after, str):
+        limit = revoke_after_limit_seconds(interval)
+        if (duration_seconds(revoke_after) or 0) > limit:
+            longest = f"{limit // 3600}h"
+            problems.append(
+                Problem(
+                    property="revoke_after",
+                    code="ParameterInvalid",
+                    message=f"revoke_after {revoke_after} is too long for an interval of {interval} days",
+                    hint=f"at most {longest}: the interval less a day (interval 1: 12h)",
+                )
+            )
+    return problems
+
+
+def _api_key_rules(values: Mapping[str, object], cannot_tell: Collection[str]) -> list[Problem]:
+    problems: list[Problem] = []
+    app_id, api_id, api_key = values.get("app_id"), values.get("api_id"), values.get("api_key")
+    mode = values.get("authentication_credentials")
+    if app_id is None and "app_id" not in cannot_tell:
+        problems.append(_missing("app_id", "rotator_type api-key needs the application (client) id"))
+    if api_id is not None and api_id == app_id:
+        problems.append(
+            Problem(
+                property="api_id",
+                code="IdentifierMixedUp",
+                message="api_id is the same as app_id",
+                hint="api-id is the secret's keyId, app-id the application (client) id",
+            )
+        )
+    problems += _guid_as_secret("api_key", values)
+    if api_key is None and "api_key" not in cannot_tell and mode == AuthMode.USER:
+        problems.append(_missing("api_key", "with use-user-creds the application logs in with its own present secret"))
+    if api_key is not None and api_id is None and "api_id" not in cannot_tell and mode == AuthMode.TARGET:
+        problems.append(_missing("api_id", "api_key needs the keyId it belongs to"))
+    return problems

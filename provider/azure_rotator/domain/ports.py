@@ -1,0 +1,497 @@
+"""What the core asks of the world, as small as the calls it makes.
+
+Adapters raise only errors of ``domain.errors``. The store's methods are one transaction each; those that take a
+``Claim`` are fenced: they touch exactly one rotation row ``WHERE rotation_id = ? AND fence = ?`` or raise ``LeaseLost``
+and change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from azure_rotator.domain.model import (
+    AuditLine,
+    Event,
+    RotatedSecret,
+    Rotation,
+    Target,
+    Version,
+)
+from azure_rotator.domain.secrettext import SealedBytes, SealedFor, SecretText
+
+# --- time and randomness ------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """The present instant, aware, UTC, truncated to seconds."""
+        ...
+
+    def wait_until(self, instant: datetime) -> None:
+        """Return when ``now() >= instant``."""
+        ...
+
+
+class Entropy(Protocol):
+    def token(self, size: int) -> bytes:
+        """``size`` random bytes fit for ids."""
+        ...
+
+    def jitter(self) -> float:
+        """A number in [0, 1) to spread retries; not secret."""
+        ...
+
+
+# --- sealing ------------------------------------------------------------------------------------------------------
+
+
+class Sealer(Protocol):
+    def seal(self, value: SecretText, place: SealedFor) -> SealedBytes: ...
+
+    def open(self, sealed: SealedBytes, place: SealedFor) -> SecretText:
+        """Raises: Corrupt ``StoreCorrupt`` when it does not open; names the place, never bytes."""
+        ...
+
+
+class References(Protocol):
+    def resolve(self, reference: str) -> SecretText:
+        """The value behind ``env:NAME`` or ``file:PATH``, read now.
+
+        Raises:
+            Rejected: ``ReferenceUnresolved`` naming the reference.
+        """
+        ...
+
+
+# --- Azure --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who acts or is proven: an application with its secret, or the process's cloud identity (``secret`` None).
+
+    Args:
+        label: How messages name it, e.g. ``target "/azure/prod"`` or ``application 1234…``.
+    """
+
+    tenant_id: str | None
+    client_id: str | None
+    secret: SecretText | None
+    label: str
+    azure_cloud: str = "AzureCloud"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordCredential:
+    """A client secret as Graph lists it; the value is never readable."""
+
+    key_id: str
+    display_name: str | None
+    hint: str | None
+    start_at: datetime | None
+    end_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """An application registration as read now; reads of Graph may lag behind writes."""
+
+    object_id: str
+    app_id: str
+    display_name: str
+    passwords: tuple[PasswordCredential, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPassword:
+    """The answer of addPassword, the only time the value is ever shown."""
+
+    key_id: str
+    value: SecretText
+    hint: str
+    start_at: datetime
+    end_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grants:
+    """What a token says about its bearer: Graph application permissions and the service principal's object id."""
+
+    roles: frozenset[str]
+    principal_id: str
+
+
+class Login(Protocol):
+    def prove(self, identity: Identity) -> None:
+        """One token request with the identity's secret on a fresh connection, no cache of any kind.
+
+        Raises:
+            Forbidden: ``AzureAuthFailed``, the login was refused; ``details["aadsts"]`` has the number.
+            Unavailable: no usable answer.
+        """
+        ...
+
+    def grants(self, identity: Identity) -> Grants:
+        """Permissions of the identity's Graph token. Raises as ``prove``."""
+        ...
+
+
+class Directory(Protocol):
+    """Applications and their client secrets in Microsoft Graph. SDK retries are off: one call is one request at most
+    (plus a token), within the adapter's timeout, which stays below the lease."""
+
+    def get_application(self, acting: Identity, app_id: str) -> Application:
+        """Read the application with its client secrets, on a fresh connection.
+
+        Raises:
+            NotFound: ``ApplicationNotFound``.
+            Forbidden: ``AzureAuthFailed`` or ``AzurePermissionMissing``.
+            Unavailable: throttled or no usable answer.
+        """
+        ...
+
+    def owner_ids(self, acting: Identity, object_id: str) -> frozenset[str]:
+        """Object ids of the application's owners."""
+        ...
+
+    def add_password(self, acting: Identity, object_id: str, display_name: str, end_at: datetime) -> NewPassword:
+        """Mint a client secret.
+
+        Raises:
+            Unavailable: ``applied`` tells whether a secret may exist now.
+            Forbidden, NotFound, Rejected: certain refusals; no secret was made.
+        """
+        ...
+
+    def remove_password(self, acting: Identity, object_id: str, key_id: str) -> bool:
+        """Remove one client secret by its exact keyId. True: removed. False: Graph says it is not there, which soon
+        after a write may be a lagging read (design/azure 2.3): confirm by repeated reads."""
+        ...
+
+
+# --- the store ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to work on a rotation: its row and the permit of its lane, until the lease runs out."""
+
+    rotation_id: str
+    lane: str
+    worker: str
+    fence: int
+    permit_fence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneClaim:
+    """The permit of a lane without a rotation: reconcile's right to write to one Azure object."""
+
+    lane: str
+    worker: str
+    permit_fence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a step did not succeed, as stored."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """All that changes when a version becomes current; computed in ``domain.rotation``, applied in one transaction.
+
+    Args:
+        version_id: The pending version that becomes ``current``.
+        replaced_version_id: The version that was current, which becomes ``previous`` until ``retire_at``; or None.
+        retire_early: Older previous versions still valid, to be retired now: the third-secret rule (features 3.6). The
+            open ``published`` rotations that wait for them get ``next_attempt_at = published_at`` with it.
+        next_attempt_at: When this rotation goes on (``retire_at``, or ``published_at`` if there is nothing to retire).
+    """
+
+    version_id: str
+    replaced_version_id: str | None
+    retire_at: datetime | None
+    retire_early: tuple[str, ...]
+    published_at: datetime
+    next_rotation_at: datetime | None
+    next_attempt_at: datetime
+    event: Event
+    audit: AuditLine
+
+
+class UnitOfWork(Protocol):
+    """The store, one method per state change, each one transaction.
+
+    Raises, any method: Unavailable ``StoreUnavailable`` (full, locked, unreachable: nothing was changed), Corrupt.
+    """
+
+    # identity
+    def store_id(self) -> str: ...
+
+    # targets
+    def insert_target(self, target: Target, audit: AuditLine) -> None:
+        """Raises: Conflict ``NameConflict``."""
+        ...
+
+    def update_target(self, target: Target, audit: AuditLine) -> None:
+        """Replace the row of revision ``target.revision - 1``. Raises: Conflict ``ItemLocked``, ``NameConflict``."""
+        ...
+
+    def find_target(self, *, name: str | None = None, target_id: str | None = None) -> Target | None:
+        """By exactly one of both; a tombstone only by id."""
+        ...
+
+    def list_targets(self) -> Sequence[Target]: ...
+
+    # items
+    def insert_item(self, item: RotatedSecret, version: Version | None, rotation: Rotation, audit: AuditLine) -> None:
+        """Item, its first rotation (``done`` already when nothing is to be minted) and the adopted version, at once.
+
+        Raises:
+            Conflict: ``NameConflict`` (the unique name), ``CredentialAlreadyManaged`` (the unique keyId among versions
+                that are not revoked).
+        """
+        ...
+
+    def update_item(self, item: RotatedSecret, audit: AuditLine) -> None:
+        """Replace the settings of the row whose revision is ``item.revision - 1``. Raises as ``update_target``."""
+        ...
+
+    def find_item(self, *, name: str | None = None, item_id: str | None = None) -> RotatedSecret | None:
+        """By name: ``creating``, ``active`` or ``deleting`` ones (one at most). By id: any."""
+        ...
+
+    def list_items(self, *, target_id: str | None = None) -> Sequence[RotatedSecret]:
+        """All, in any state, by name."""
+        ...
+
+    def item_known(self, item_id: str) -> bool:
+        """Whether the journal has ever seen this item (features 3.16)."""
+        ...
+
+    def versions(self, item_id: str) -> Sequence[Version]:
+        """All rows of the item, by number, abandoned ones included."""
+        ...
+
+    def record_read(self, item_id: str, audit: AuditLine) -> None:
+        """A get-value: ``accessed_at`` and its audit line."""
+        ...
+
+    # audit and events
+    def write_audit(self, audit: AuditLine) -> None: ...
+
+    def audit_lines(
+        self, *, path: str | None = None, since: datetime | None = None, action: str | None = None
+    ) -> Sequence[AuditLine]: ...
+
+    def events(self) -> Sequence[Event]: ...
+
+    # journal, read
+    def get_rotation(self, rotation_id: str) -> Rotation | None: ...
+
+    def open_rotations(self, *, item_id: str | None = None) -> Sequence[Rotation]:
+        """Rotations that are neither ``done`` nor closed, oldest first."""
+        ...
+
+    def operations(self, operation_ids: Collection[str]) -> Mapping[str, Rotation]:
+        """The journal's rows for these ids; ids it does not know are missing."""
+        ...
+
+    def held_key_ids(self, key_ids: Collection[str]) -> Mapping[str, str]:
+        """keyId -> item_id for those that a version row that is not revoked holds. keyIds compare without case."""
+        ...
+
+    # journal, write
+    def insert_rotation(self, rotation: Rotation) -> Rotation:
+        """Insert, or return the row to attach to: the same idempotency key, or the item's one rotation that is not
+        published yet (``planned`` to ``proving``, or ``failed`` and not closed)."""
+        ...
+
+    def begin_delete(self, rotation: Rotation, *, revision: int) -> Rotation:
+        """The item becomes ``deleting`` (if its revision is still this one and no other rotation of it is running under
+        a live lease), the delete operation is inserted (or the open one returned) and the item's other rotations are
+        closed. Raises: Conflict ``ItemLocked``."""
+        ...
+
+    def claim(self, rotation_id: str, worker: str, now: datetime) -> Claim | None:
+        """Take the rotation's lease and its lane's permit in one transaction: when the rotation is open, its
+        ``next_attempt_at`` has passed, its lease and the permit are free or run out by the *database's* clock, and the
+        permit's ``not_before`` has passed. None otherwise."""
+        ...
+
+    def extend(self, claim: Claim | LaneClaim) -> None:
+        """Extend lease and permit in one commit. Raises: LeaseLost."""
+        ...
+
+    def release(self, claim: Claim | LaneClaim) -> None:
+        """Give lease and permit back at once; a lost one is not an error."""
+        ...
+
+    def hold_lane(self, lane: str, until: datetime) -> None:
+        """Nobody claims in this lane before ``until``: Retry-After. Never shortens a hold."""
+        ...
+
+    def claim_lane(self, lane: str, worker: str, now: datetime) -> LaneClaim | None: ...
+
+    def insert_adoption(self, rotation: Rotation, version: Version) -> None:
+        """An update adopts another credential: a rotation that starts in ``minted`` with its pending, adopted version.
+
+        Raises:
+            Conflict: ``ItemLocked`` when the item has an unpublished rotation, ``CredentialAlreadyManaged``.
+        """
+        ...
+
+    def correct_value(self, item: RotatedSecret, version: Version, audit: AuditLine) -> None:
+        """Replace ``sealed_value`` (and ``number``, when one without value gets its first) of this version, and the
+        item's row as ``update_item`` does."""
+        ...
+
+    def lanes(self) -> Sequence[str]:
+        """Every lane the journal knows."""
+        ...
+
+    # the fenced state changes of a rotation
+    def resume(self, claim: Claim, at: datetime) -> None:
+        """``failed`` and parked -> ``planned``: same operation, ``attempts`` 0, ``next_attempt_at`` = ``at``."""
+        ...
+
+    def begin_minting(self, claim: Claim, at: datetime) -> None:
+        """-> ``minting`` with ``mint_uncertain``: the intent, committed before the Azure call."""
+        ...
+
+    def mint_settled(self, claim: Claim, at: datetime) -> None:
+        """Nothing of this operation is in Azure that no version holds: ``mint_uncertain`` is cleared."""
+        ...
+
+    def store_pending(self, claim: Claim, version: Version, proof_deadline_at: datetime, at: datetime) -> None:
+        """-> ``minted``: the version is inserted as pending, ``mint_uncertain`` cleared, ``confirmations`` 0."""
+        ...
+
+    def record_proof(
+        self, claim: Claim, *, successes: int, attempts: int, next_attempt_at: datetime, at: datetime
+    ) -> None:
+        """-> ``proving`` with ``confirmations`` successes and ``attempts`` refusals in a row."""
+        ...
+
+    def publish(self, claim: Claim, publication: Publication) -> None:
+        """-> ``published``. The item becomes ``active``, its status ``RotationSucceeded``, its error and its
+        ``sealed_login`` are cleared; event and audit are written."""
+        ...
+
+    def begin_retiring(self, claim: Claim, at: datetime) -> None:
+        """-> ``retiring``: committed before the first removal."""
+        ...
+
+    def record_absence(self, claim: Claim, *, confirmations: int, next_attempt_at: datetime, at: datetime) -> None: ...
+
+    def finish_retiring(self, claim: Claim, version_ids: Sequence[str], at: datetime, *, done: bool) -> None:
+        """These versions are ``revoked`` (their sealed values stay as history). ``done``: the rotation is -> ``done``,
+        and a ``RotationPartialSucceeded`` of its item becomes ``RotationSucceeded``."""
+        ...
+
+    def defer(
+        self,
+        claim: Claim,
+        failure: Failure,
+        *,
+        attempts: int,
+        next_attempt_at: datetime,
+        status: str | None,
+        at: datetime,
+    ) -> None:
+        """The state stays; try again at ``next_attempt_at``. ``status`` (a ``RotatorStatus``) and the failure are shown
+        on the item unless it is None."""
+        ...
+
+    def fail(
+        self, claim: Claim, failure: Failure, *, event: Event | None, audit: AuditLine, undo_item: bool, at: datetime
+    ) -> None:
+        """-> ``failed``; a pending version becomes ``abandoned``; the item shows the failure, or, with ``undo_item``,
+        becomes ``undoing`` (its name is free). ``next_attempt_at`` = ``at``: what is left to clean up is due now."""
+        ...
+
+    def drop_abandoned(self, claim: Claim, version_id: str, at: datetime) -> None:
+        """The abandoned credential is gone from Azure: its row is deleted, its number free."""
+        ...
+
+    def drop_item(self, claim: Claim, audit: AuditLine | None, at: datetime) -> None:
+        """The item's row and versions are deleted; the rotation is ``done`` (a delete) or ``failed`` and closed."""
+        ...
+
+    def cancel_delete(self, claim: Claim, failure: Failure, audit: AuditLine, at: datetime) -> None:
+        """Azure refused: the item is ``active`` again, the operation ``failed`` and closed."""
+        ...
+
+
+# --- rotators -----------------------------------------------------------------------------------------------------
+
+
+class Removal(StrEnum):
+    """What became of a credential that was to be removed."""
+
+    REMOVED = "removed"
+    ABSENT = "absent"  # Azure says it is not there; a read may lag: look again before believing it
+    LISTED = "listed"  # Azure says both: not there to remove, and there to list
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One operation as a rotator sees it.
+
+    Args:
+        acting: Who does the work.
+        app_id: The application whose secrets are worked on.
+        guard: Call it right before each Azure write: it extends the lease in the store, or raises ``LeaseLost``.
+        whole_item: A delete: every stamp of this item is ours to remove, not only those of ended operations.
+    """
+
+    rotation: Rotation
+    store_id: str
+    acting: Identity
+    app_id: str
+    guard: Callable[[], None]
+    whole_item: bool = False
+
+
+class Rotator(Protocol):
+    """The procedure for one kind of credential: every verb may run twice, each first asks whether it was done."""
+
+    def prepare(self, job: Job) -> str:
+        """Read the object and clear it of this store's orphans. Returns: its object id in Azure."""
+        ...
+
+    def mint(self, job: Job, object_id: str, end_at: datetime) -> NewPassword: ...
+
+    def recover(self, job: Job) -> bool:
+        """After a mint whose outcome is unknown: remove what carries this operation's stamp and no version holds.
+        Returns: whether nothing of the kind was listed."""
+        ...
+
+    def prove(self, candidate: Identity) -> None: ...
+
+    def remove(self, job: Job, key_id: str) -> Removal: ...
+
+    def sweep(self, job: Job) -> Sequence[PasswordCredential]:
+        """A delete: remove what else carries this item's stamp."""
+        ...
+
+
+# --- watching -----------------------------------------------------------------------------------------------------
+
+
+class Observer(Protocol):
+    """Logs and progress. Fields are ids, paths, states and instants; a credential is never passed."""
+
+    def note(self, event: str, **fields: object) -> None: ...
+
+    def say(self, message: str) -> None:
+        """A line for the person who waits in the foreground."""
+        ...

@@ -1,0 +1,138 @@
+"""The state machine of an operation: allowed moves, the next step, and what a publication changes. Pure.
+
+    planned -> minting -> minted -> proving -> published -> retiring -> done
+                  |          |          |
+                  +----------+----------+--> failed: cleaned up, then parked (resumable) or, for a create, undone
+
+A delete is an operation too: ``planned`` while it removes what is not current (it can still be called off),
+``retiring`` from the commit before the current credential's removal, ``done`` when the item is gone.
+
+Every step may run twice: each first asks whether it was already done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from azure_rotator.domain.model import (
+    ItemState,
+    RotatedSecret,
+    Rotation,
+    RotationState,
+    Stage,
+    Trigger,
+    Version,
+)
+
+PROOFS_IN_A_ROW = 3
+PROOF_DEADLINE = timedelta(minutes=5)
+ABSENT_READS_IN_A_ROW = 3
+ABSENT_READ_SPACING = timedelta(seconds=1)
+
+MOVES: dict[RotationState, frozenset[RotationState]] = {
+    RotationState.PLANNED: frozenset({RotationState.MINTING, RotationState.RETIRING, RotationState.FAILED}),
+    RotationState.MINTING: frozenset({RotationState.MINTING, RotationState.MINTED, RotationState.FAILED}),
+    RotationState.MINTED: frozenset({RotationState.PROVING, RotationState.PUBLISHED, RotationState.FAILED}),
+    RotationState.PROVING: frozenset({RotationState.PROVING, RotationState.PUBLISHED, RotationState.FAILED}),
+    RotationState.PUBLISHED: frozenset({RotationState.RETIRING, RotationState.DONE}),
+    RotationState.RETIRING: frozenset({RotationState.RETIRING, RotationState.DONE, RotationState.FAILED}),
+    RotationState.FAILED: frozenset({RotationState.PLANNED, RotationState.FAILED}),
+    RotationState.DONE: frozenset(),
+}
+
+UNPUBLISHED = frozenset(
+    {RotationState.PLANNED, RotationState.MINTING, RotationState.MINTED, RotationState.PROVING, RotationState.FAILED}
+)
+
+
+class Step(StrEnum):
+    """What to do next; each ends in one fenced commit."""
+
+    RECOVER = "recover"  # an Azure mint may have happened that nobody recorded: find the stamp, remove it
+    MINT = "mint"
+    PROVE = "prove"
+    PUBLISH = "publish"
+    WAIT = "wait"  # until ``next_attempt_at``
+    BEGIN_RETIRING = "begin-retiring"
+    RETIRE = "retire"
+    CLOSE = "close"  # nothing to retire: done
+    REMOVE_ABANDONED = "remove-abandoned"
+    DROP_ITEM = "drop-item"  # the end of a failed create, and of a delete
+    PARKED = "parked"
+    DELETE_REST = "delete-rest"  # a delete: everything but the current credential
+    DELETE_CURRENT = "delete-current"
+    ENDED = "ended"
+
+
+def next_step(rotation: Rotation, item: RotatedSecret | None, versions: Sequence[Version], now: datetime) -> Step:
+    """What this operation does next, from stored facts only."""
+    if rotation.state is RotationState.DONE or rotation.closed or item is None:
+        return Step.ENDED
+    if rotation.next_attempt_at > now:
+        return Step.WAIT
+    if rotation.trigger is Trigger.DELETE:
+        return Step.DELETE_REST if rotation.state is RotationState.PLANNED else Step.DELETE_CURRENT
+    match rotation.state:
+        case RotationState.PLANNED:
+            return Step.MINT
+        case RotationState.MINTING:
+            return Step.RECOVER if rotation.mint_uncertain else Step.MINT
+        case RotationState.MINTED | RotationState.PROVING:
+            return Step.PUBLISH if rotation.confirmations >= PROOFS_IN_A_ROW else Step.PROVE
+        case RotationState.PUBLISHED:
+            return Step.BEGIN_RETIRING if to_retire(rotation, versions) else Step.CLOSE
+        case RotationState.RETIRING:
+            return Step.RETIRE if to_retire(rotation, versions) else Step.CLOSE
+        case RotationState.FAILED:
+            if any(v.stage is Stage.ABANDONED and v.rotation_id == rotation.rotation_id for v in versions):
+                return Step.REMOVE_ABANDONED
+            if rotation.mint_uncertain:
+                return Step.RECOVER
+            return Step.DROP_ITEM if item.state is ItemState.UNDOING else Step.PARKED
+
+
+def pending_version(rotation: Rotation, versions: Sequence[Version]) -> Version | None:
+    return next((v for v in versions if v.stage is Stage.PENDING and v.rotation_id == rotation.rotation_id), None)
+
+
+def abandoned_version(rotation: Rotation, versions: Sequence[Version]) -> Version | None:
+    return next((v for v in versions if v.stage is Stage.ABANDONED and v.rotation_id == rotation.rotation_id), None)
+
+
+def current_version(versions: Sequence[Version]) -> Version | None:
+    return next((v for v in versions if v.stage is Stage.CURRENT), None)
+
+
+def to_retire(rotation: Rotation, versions: Sequence[Version]) -> Version | None:
+    """The version that this rotation replaced, while its credential may still be in Azure."""
+    return next(
+        (v for v in versions if v.version_id == rotation.replaced_version_id and v.stage is Stage.PREVIOUS), None
+    )
+
+
+def next_number(versions: Sequence[Version]) -> int:
+    """Numbers are consecutive; an abandoned version's number is free again."""
+    return max((v.number for v in versions if v.stage is not Stage.ABANDONED), default=0) + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retirement:
+    """What a publication does to the versions before it."""
+
+    replaced_version_id: str | None
+    retire_at: datetime | None
+    retire_early: tuple[str, ...]
+
+
+def retirement(versions: Sequence[Version], *, overlap: timedelta, now: datetime) -> Retirement:
+    """The replaced version lives on for the overlap. At most two managed secrets of an item stay valid: a previous one
+    still valid is retired now, the third-secret rule (features 3.6)."""
+    current = current_version(versions)
+    return Retirement(
+        replaced_version_id=current.version_id if current else None,
+        retire_at=now + overlap if current else None,
+        retire_early=tuple(v.version_id for v in versions if v.stage is Stage.PREVIOUS),
+    )

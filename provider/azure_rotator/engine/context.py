@@ -1,0 +1,201 @@
+"""What every use case works with: the ports, the limits, and the few helpers that need several of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from azure_rotator.domain import rotation as machine
+from azure_rotator.domain.backoff import MAX_ATTEMPTS
+from azure_rotator.domain.errors import NotFound, Rejected
+from azure_rotator.domain.model import (
+    AuditLine,
+    AuthMode,
+    ConnectionType,
+    RotatedSecret,
+    Rotation,
+    RotatorType,
+    Target,
+    Version,
+)
+from azure_rotator.domain.names import ID_BYTES, encode_id
+from azure_rotator.domain.parameters import is_reference, literal_text
+from azure_rotator.domain.ports import (
+    Clock,
+    Directory,
+    Entropy,
+    Identity,
+    Job,
+    Login,
+    Observer,
+    References,
+    Rotator,
+    Sealer,
+    UnitOfWork,
+)
+from azure_rotator.domain.secrettext import SealedBytes, SealedFor, SecretText
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of time and number; the defaults are the product's, campaigns and tests shorten them.
+
+    Args:
+        foreground: How long a command waits for an operation (features 3.2).
+        proof_deadline: When an unproven credential is given up.
+        absent_spacing: Between reads that must agree that something is gone; Graph's reads lag (design/azure 2.3).
+        heartbeat_seconds: How often a running step extends its lease: a third of the lease.
+    """
+
+    foreground: timedelta = timedelta(minutes=10)
+    proof_deadline: timedelta = machine.PROOF_DEADLINE
+    absent_spacing: timedelta = machine.ABSENT_READ_SPACING
+    max_attempts: int = MAX_ATTEMPTS
+    heartbeat_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The engine's world.
+
+    Args:
+        who: The person or process of the audit log.
+        worker: This process in leases; unique among processes.
+    """
+
+    uow: UnitOfWork
+    sealer: Sealer
+    references: References
+    clock: Clock
+    entropy: Entropy
+    directory: Directory
+    login: Login
+    observer: Observer
+    rotators: Mapping[RotatorType, Rotator]
+    who: str
+    worker: str
+    limits: Limits = field(default_factory=Limits)
+
+    def new_id(self) -> str:
+        return encode_id(self.entropy.token(ID_BYTES))
+
+    def audit(self, action: str, path: str, *, result: str = "ok", **details: object) -> AuditLine:
+        return AuditLine(
+            at=self.clock.now(), who=self.who, action=action, path=path, result=result, details=dict(details)
+        )
+
+    # --- Azure objects and identities -----------------------------------------------------------------------------
+
+    def target_of(self, item: RotatedSecret) -> Target:
+        target = self.uow.find_target(target_id=item.target_id)
+        if target is None or target.deleted:
+            raise NotFound(
+                "TargetNotFound",
+                f'the Target of "{item.name}" no longer exists',
+                hint="create the Target again, or delete the item",
+            )
+        return target
+
+    def target_identity(self, target: Target) -> Identity:
+        secret: SecretText | None = None
+        if target.connection_type is ConnectionType.CREDENTIALS:
+            if target.secret_reference is not None:
+                secret = self.references.resolve(target.secret_reference)
+            elif target.sealed_secret is not None:
+                secret = self.sealer.open(target.sealed_secret, target_place(target.target_id, target.version))
+        return Identity(
+            tenant_id=target.tenant_id,
+            client_id=target.client_id,
+            secret=secret,
+            label=f'the application of Target "{target.name}"'
+            if secret
+            else f'the cloud identity of Target "{target.name}"',
+        )
+
+    def item_identity(self, item: RotatedSecret, target: Target, secret: SecretText) -> Identity:
+        return Identity(
+            tenant_id=target.tenant_id, client_id=item.app_id, secret=secret, label=f"application {item.app_id}"
+        )
+
+    def version_value(self, version: Version) -> SecretText | None:
+        if version.sealed_value is None:
+            return None
+        return self.sealer.open(version.sealed_value, version_place(version.version_id, version.number))
+
+    def acting_identity(self, item: RotatedSecret, target: Target, versions: Sequence[Version]) -> Identity:
+        """Who rotates this item: the Target, or the item's own application with its current secret (AK-20, AK-21)."""
+        if item.authentication is AuthMode.TARGET:
+            return self.target_identity(target)
+        current = machine.current_version(versions)
+        secret = self.version_value(current) if current else None
+        if secret is None and item.sealed_login is not None:
+            secret = self.sealer.open(item.sealed_login, login_place(item.item_id))
+        if secret is None:
+            raise NotFound(
+                "NoValueYet",
+                f'"{item.name}" has no secret to log in with',
+                hint="switch authentication_credentials to use-target-creds",
+            )
+        return self.item_identity(item, target, secret)
+
+    def lane(self, target: Target, app_id: str) -> str:
+        """The Azure object whose writes are serialised."""
+        return f"application:{target.tenant_id}:{app_id}"
+
+    def job(
+        self, rotation: Rotation, item: RotatedSecret, acting: Identity, guard: Callable[[], None], *, whole_item: bool
+    ) -> Job:
+        return Job(
+            rotation=rotation,
+            store_id=self.uow.store_id(),
+            acting=acting,
+            app_id=item.app_id,
+            guard=guard,
+            whole_item=whole_item,
+        )
+
+    # --- credentials given by users -------------------------------------------------------------------------------
+
+    def given_secret(self, argument: str) -> SecretText:
+        """The credential behind a secret argument, literal or reference, resolved now."""
+        if is_reference(argument):
+            return self.references.resolve(argument)
+        return SecretText(literal_text(argument))
+
+    def sealed_value(self, version_id: str, number: int, value: SecretText) -> SealedBytes:
+        return self.sealer.seal(value, version_place(version_id, number))
+
+
+def version_place(version_id: str, number: int) -> SealedFor:
+    return SealedFor(table="versions", row=version_id, version=number)
+
+
+def target_place(target_id: str, version: int) -> SealedFor:
+    return SealedFor(table="targets", row=target_id, version=version)
+
+
+def login_place(item_id: str) -> SealedFor:
+    return SealedFor(table="items", row=item_id)
+
+
+def digest(values: Mapping[str, object]) -> str:
+    """A digest of non-secret arguments: whether a repeated create asks for the same."""
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def refuse_cloud_identity_without_tenant(target: Target) -> None:
+    if target.tenant_id is None:
+        raise Rejected(
+            "TargetIncomplete",
+            f'Target "{target.name}" has no tenant_id, and a client secret is proven by a login to its tenant',
+            hint="set tenant_id on the Target",
+        )
+
+
+def iso(instant: datetime | None) -> str | None:
+    """ISO 8601 in UTC ending in ``Z``."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ") if instant else None

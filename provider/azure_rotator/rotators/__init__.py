@@ -1,0 +1,1 @@
+"""One module per credential kind: mint, prove, retire, recover, over ports."""
