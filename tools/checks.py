@@ -1,4 +1,7 @@
-"""The project's own rules, as part of `make check`: lock, `.reveal()`, machine paths. Prints one line per offence."""
+"""The project's own rules, as part of `make check`: lock, `.reveal()`, homes of third parties, machine paths.
+
+Prints one line per offence.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC_INDEX = {"pypi.org", "files.pythonhosted.org"}
+OURS = {"azure_rotator", "azure_sandbox"}
 # Homes and work folders of people's machines and of CI; the character classes keep this line from matching itself.
 MACHINE_PATHS = re.compile(r"(?<![\w.~$}-])/(?:roo[t]|wor[k]|home/[a-z]\w*|Users/[A-Za-z]\w*)/")
 
@@ -38,6 +42,28 @@ def reveals(sources: Iterable[tuple[str, str]], allowed: list[str]) -> Iterator[
         yield f"pyproject.toml: `reveal-allowed` lists {name}, which opens nothing"
 
 
+def homes(sources: Iterable[tuple[str, str]], table: dict[str, list[str]]) -> Iterator[str]:
+    """A third party is imported in its home only: one place to change when it changes, one place that pays for it."""
+    for name, source in sources:
+        package = name.removeprefix("provider/azure_rotator/").partition("/")[0].removesuffix(".py")
+        for line, imported in imports(source):
+            top = imported.partition(".")[0]
+            if top in OURS:  # azure_rotator is not of the family azure
+                continue
+            for family, allowed in table.items():
+                if (top == family or top.startswith(f"{family}_")) and package not in allowed:
+                    yield f"{name}:{line}: imports {top}, which belongs to {' and '.join(allowed)}"
+
+
+def imports(source: str) -> Iterator[tuple[int, str]]:
+    """Line and module of every import, those inside functions and `if TYPE_CHECKING` included."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, node.module or ""
+
+
 def machine_paths(texts: Iterable[tuple[str, str]], own: Iterable[str]) -> Iterator[str]:
     """No tracked file knows where on this machine it lies."""
     own_paths = [path for path in own if path.count("/") > 1]
@@ -58,16 +84,18 @@ def _tracked() -> Iterator[tuple[str, str]]:
 def main() -> int:
     """Run all of them."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["azure-rotator"]
-    product = sorted((ROOT / "provider" / "azure_rotator").rglob("*.py"))
+    files = sorted((ROOT / "provider" / "azure_rotator").rglob("*.py"))
+    product = [(str(file.relative_to(ROOT)), file.read_text(encoding="utf-8")) for file in files]
     offences = [
         *lock((ROOT / "uv.lock").read_text(encoding="utf-8")),
-        *reveals(((str(file.relative_to(ROOT)), file.read_text()) for file in product), settings["reveal-allowed"]),
+        *reveals(product, settings["reveal-allowed"]),
+        *homes(product, settings["homes"]),
         *machine_paths(_tracked(), (str(ROOT), str(Path.home()))),
     ]
     for offence in offences:
         print(offence)
     if not offences:
-        print("lock, reveals, machine paths: fine")
+        print("lock, reveals, homes, machine paths: fine")
     return 1 if offences else 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import sys
 
 import pytest
@@ -46,22 +45,29 @@ def test_paths_of_a_machine_are_found(line, offends):
     assert bool([*checks.machine_paths([("README.md", line)], ("/opt/clone", "/"))]) is offends
 
 
+@pytest.mark.parametrize(
+    ("name", "source", "offends"),
+    [
+        pytest.param("cloud/graph.py", "from msgraph.generated import x", False, id="at home"),
+        pytest.param(
+            "engine/runner.py", "def f():\n    import msgraph_core", True, id="a family member inside a function"
+        ),
+        pytest.param("wiring.py", "import azure.identity as a", True, id="a module"),
+        pytest.param("wiring.py", "from azure_rotator.cloud import graph", False, id="our own name begins alike"),
+    ],
+)
+def test_a_third_party_is_imported_in_its_home_only(name, source, offends):
+    table = {"azure": ["cloud"], "msgraph": ["cloud"]}
+    assert bool([*checks.homes([(f"provider/azure_rotator/{name}", source)], table)]) is offends
+
+
 @pytest.mark.parametrize("package", ["domain", "policy"])
 def test_domain_and_policy_import_nothing_but_the_standard_library(package):
     root = checks.ROOT / "provider" / "azure_rotator"
-    files = [*(root / package).rglob("*.py"), *root.glob(f"{package}.py")]
-    for file in files:
-        for node in ast.walk(ast.parse(file.read_text())):
-            names = (
-                [alias.name for alias in node.names]
-                if isinstance(node, ast.Import)
-                else [node.module or ""]
-                if isinstance(node, ast.ImportFrom)
-                else []
-            )
-            for name in names:
-                top = name.split(".")[0]
-                assert top in sys.stdlib_module_names or name.startswith(f"azure_rotator.{package}"), f"{file}: {name}"
+    for file in [*(root / package).rglob("*.py"), *root.glob(f"{package}.py")]:
+        for line, name in checks.imports(file.read_text(encoding="utf-8")):
+            ours = f"{name}.".startswith(f"azure_rotator.{package}.")
+            assert ours or name.partition(".")[0] in sys.stdlib_module_names, f"{file}:{line}: {name}"
 
 
 def test_this_repository_keeps_them(capsys):
