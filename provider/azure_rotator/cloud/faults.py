@@ -1,0 +1,532 @@
+"""Azure's refusals as errors of the domain: by status and code, never by text.
+
+    an answer ──read_answer──> Answer(status, code, numbers, …) ──login_refused / graph_refused──> RotatorError
+    no answer (SDK exception) ──login_failed / graph_failed──────────────────────────────────────> RotatorError
+
+The functions return the error; the adapters raise it outside any ``except`` block, so that it has neither cause nor
+context: azure-identity's exceptions hold the request, and the request holds the client secret. For the same reason no
+text of Azure's is passed on; what goes into ``details`` are codes and ids.
+
+The codes: "Microsoft Entra authentication and authorization error codes" and "Microsoft Graph error responses" on
+learn.microsoft.com; what was seen beyond them is named at the row.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from azure_rotator.domain.errors import Forbidden, NotFound, Rejected, RotatorError, Unavailable
+
+NETWORK_HINT: Final = (
+    "check the network to this host: behind a proxy set HTTPS_PROXY (and NO_PROXY), behind a TLS inspection give its CA"
+    " in SSL_CERT_FILE"
+)
+CERTIFICATE_HINT: Final = "give the CA that signed this host's certificate in SSL_CERT_FILE before the process starts"
+GRANT: Final = "Application.ReadWrite.OwnedBy"
+GRANT_HINT: Final = (
+    f"grant {GRANT} (application permission, with admin consent) and make its service principal an owner of the"
+    " application, or grant Application.ReadWrite.All"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One request, as messages speak of it.
+
+    Args:
+        who: The acting identity's label.
+        subject: What it is about, e.g. ``application 1234…``.
+        doing: What was tried, as in "to …", e.g. ``add a client secret``.
+        host: Whom it was sent to.
+        writes: Whether Azure may have changed something when no answer comes.
+    """
+
+    who: str
+    subject: str
+    doing: str
+    host: str
+    writes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An HTTP answer as facts.
+
+    Args:
+        code: The service's own error code: Graph's ``error.code``, Entra's ``error``. None: not an answer of theirs.
+        numbers: AADSTS numbers, the most telling one first.
+        body: The JSON document; None when there is none.
+    """
+
+    status: int
+    code: str | None = None
+    numbers: tuple[int, ...] = ()
+    retry_after_seconds: float | None = None
+    request_id: str | None = None
+    policy_id: str | None = None
+    body: Any = field(default=None, repr=False)  # addPassword's holds the new secret
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def told(self) -> str:
+        """For messages: ``403 Authorization_RequestDenied``."""
+        return f"{self.status} {self.code}" if self.code else str(self.status)
+
+
+# --- reading an answer --------------------------------------------------------------------------------------------
+
+_AADSTS = re.compile(r"AADSTS(\d+)")
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,99}")
+_GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
+
+
+def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> Answer:
+    """Take an answer apart; nothing about it is trusted, least of all that it is the service that answers.
+
+    Args:
+        headers: With names in lower case, or compared without case.
+        content: The body, whole.
+    """
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        body = None
+    fields = body if isinstance(body, dict) else {}
+    error = fields.get("error")
+    told = error if isinstance(error, dict) else {}
+    code = told.get("code") if told else error  # Graph's envelope, else Entra's
+    return Answer(
+        status=status,
+        code=code if isinstance(code, str) and _CODE.fullmatch(code) else None,
+        numbers=_numbers(fields),
+        retry_after_seconds=retry_after(headers),
+        request_id=_id_of(headers.get("request-id") or headers.get("x-ms-request-id") or fields.get("trace_id")),
+        policy_id=_policy_id(told),
+        body=body,
+    )
+
+
+def numbers_in(text: str) -> tuple[int, ...]:
+    """The AADSTS numbers of a text: for azure-identity's errors without an answer, they are all the code there is."""
+    return tuple(dict.fromkeys(int(digits) for digits in _AADSTS.findall(text)))
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, from Retry-After: whole and decimal seconds (Graph has sent 0.249) and HTTP dates; garbage and
+    dates that cannot be are None. A date counts from the answer's own Date, so that a wrong clock here does no harm.
+    """
+    text = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    until = _http_date(text)
+    if until is None:
+        return None
+    return max(0.0, (until - (_http_date(headers.get("date", "")) or datetime.now(UTC))).total_seconds())
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        at = parsedate_to_datetime(text)
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+
+
+def _numbers(fields: Mapping[str, Any]) -> tuple[int, ...]:
+    listed = fields.get("error_codes")
+    told = [number for number in listed if isinstance(number, int)] if isinstance(listed, list) else []
+    described = fields.get("error_description")
+    return tuple(dict.fromkeys([*told, *numbers_in(described if isinstance(described, str) else "")]))
+
+
+def _id_of(value: object) -> str | None:
+    return value if isinstance(value, str) and _GUID.fullmatch(value) else None
+
+
+def _policy_id(told: Mapping[str, Any]) -> str | None:
+    # The id of the policy that forbids stands in the text only (F09: the notice names the policy).
+    text = told.get("message")
+    found = _GUID.search(text) if isinstance(text, str) else None
+    return found.group() if found else None
+
+
+# --- login --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginFault:
+    """A row of the table: what an AADSTS number says, and what to do about it."""
+
+    says: str
+    hint: str
+
+
+_WRONG_HINT = (
+    "check that it is the secret's value, not its id; a secret made a moment ago is accepted a little later, a removed"
+    " one never again"
+)
+_PERMITTED_HINT = "an administrator can look the number up in the sign-in logs of the service principal"
+
+LOGIN_FAULTS: Final[Mapping[int, LoginFault]] = {
+    7000215: LoginFault(says="the client secret is wrong, was removed, or is not accepted yet", hint=_WRONG_HINT),
+    7000222: LoginFault(
+        says="the client secret has expired",
+        hint="add a new client secret to the application and give it here: an expired one cannot rotate itself",
+    ),
+    7000218: LoginFault(
+        says="no client secret arrived with the request", hint="check the proxies on the way to this host"
+    ),
+    700016: LoginFault(
+        says="the tenant does not know this application",
+        hint="check client-id or app-id against tenant-id; a new application is known a little later",
+    ),
+    700038: LoginFault(says="the client id is not a valid application id", hint="check client-id or app-id"),
+    7000112: LoginFault(
+        says="the application is disabled", hint="enable its service principal (enterprise application) in this tenant"
+    ),
+    7000229: LoginFault(
+        says="the application has no service principal in this tenant", hint="create its enterprise application there"
+    ),
+    90002: LoginFault(
+        says="there is no such tenant", hint="check the tenant id, and that azure-cloud is the cloud it lives in"
+    ),
+    900023: LoginFault(says="the tenant id is neither a GUID nor a domain name", hint="check the tenant id"),
+    900382: LoginFault(says="the tenant lives in another Azure cloud", hint="set azure-cloud to the tenant's cloud"),
+    500011: LoginFault(
+        says="the tenant does not know Microsoft Graph under this address", hint="set azure-cloud to the tenant's cloud"
+    ),
+    53003: LoginFault(
+        says="a conditional access policy blocks this sign-in",
+        hint="exclude the application from the policy, or run where the policy allows it",
+    ),
+}
+"""AADSTS number -> what it says. All are the answer "no" to this secret, application or tenant: nobody retries them but
+the probe of a new secret. 7000215 is three things at once; nothing tells them apart."""
+
+LOGIN_THROTTLED: Final = frozenset({50196, 90055})
+LOGIN_OUTAGES: Final = frozenset({50000, 90006, 90033, 90036, 90100})
+"""Numbers that ask for another try although the status may be 400."""
+
+
+def login_refused(attempt: Attempt, answer: Answer) -> RotatorError:
+    """The error for an answer of the login host that carries no token."""
+    number = next((one for one in answer.numbers if one in LOGIN_FAULTS), next(iter(answer.numbers), None))
+    details = _details(attempt, answer)
+    if number is not None:
+        details["aadsts"] = number
+    if answer.status == 429 or any(one in LOGIN_THROTTLED for one in answer.numbers):
+        return _throttled(attempt, answer, details)
+    if answer.status >= 500 or any(one in LOGIN_OUTAGES for one in answer.numbers):
+        return _unusable(attempt, answer, details, applied="no")
+    if number is None and (answer.code is None or answer.code == "temporarily_unavailable"):
+        return _unusable(attempt, answer, details, applied="no")
+    fault = LOGIN_FAULTS.get(number or 0)
+    told = f"AADSTS{number}" if number is not None else answer.told
+    says = fault.says if fault else "Entra gave this code only"
+    return Forbidden(
+        "AzureAuthFailed",
+        f"{attempt.who}: Entra refused the login: {says} ({told})",
+        hint=fault.hint if fault else _PERMITTED_HINT,
+        details=details,
+    )
+
+
+def login_failed(attempt: Attempt, error: Exception, *, has_worked: bool = False) -> RotatorError:
+    """The error for an exception out of azure-identity.
+
+    Args:
+        has_worked: This very credential has given tokens before. A chain that finds no identity is then an outage of
+            its source (a metadata endpoint that is silent), not a missing set-up.
+    """
+    from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+
+    response = error.response if isinstance(error, HttpResponseError) else None
+    if response is not None:
+        answer = read_answer(response.status_code or 0, _lower(_headers_of(response)), _content_of(response))
+        return login_refused(attempt, answer)
+    numbers = numbers_in(str(error)) if isinstance(error, ClientAuthenticationError) else ()
+    if numbers:  # the chain of cloud identities keeps the text of the answer only
+        return login_refused(attempt, Answer(status=401, numbers=numbers))
+    if isinstance(error, ClientAuthenticationError) and not has_worked:
+        return Forbidden(
+            "AzureAuthFailed",
+            f"{attempt.who}: this process has no Azure identity that gives a token",
+            hint="run it with a managed or workload identity, or with AZURE_TENANT_ID, AZURE_CLIENT_ID and"
+            " AZURE_CLIENT_SECRET; or give the target credentials of its own",
+            details=_details(attempt, None),
+        )
+    if isinstance(error, AzureError):
+        return _unreachable(attempt, error, applied="no")
+    return _unreadable(attempt, error, applied="no")
+
+
+def _headers_of(response: Any) -> Mapping[str, str]:
+    headers = getattr(response, "headers", None)
+    return headers if isinstance(headers, Mapping) else {}
+
+
+def _content_of(response: Any) -> bytes:
+    # Two generations of azure-core's responses; a body that never came whole is no body.
+    try:
+        content = response.content if hasattr(response, "content") else response.body()
+    except Exception:  # noqa: BLE001 - whatever it is, there is nothing to read
+        return b""
+    return content if isinstance(content, bytes) else b""
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+# --- Graph --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphFault:
+    """A row of the table. ``says`` may name the parts of ``Attempt``; ``applied`` tells of Unavailable only."""
+
+    error: type[RotatorError]
+    code: str
+    says: str
+    hint: str = ""
+    applied: str = "unknown"
+
+
+_DENIED = GraphFault(
+    error=Forbidden,
+    code="AzurePermissionMissing",
+    says="{who} is not permitted to {doing}",
+    hint="{who}: " + GRANT_HINT,
+)
+_TOKEN_REFUSED = GraphFault(
+    error=Forbidden,
+    code="AzureAuthFailed",
+    says="Graph does not accept the token of {who}",
+    hint="check this machine's clock, and that azure-cloud is the tenant's cloud",
+)
+_GONE = GraphFault(
+    error=NotFound,
+    code="ApplicationNotFound",
+    says="the tenant has no such application",
+    hint="check the id against the target's tenant; a deleted application can be restored for 30 days",
+)
+_FULL = GraphFault(
+    error=Forbidden,
+    code="CredentialLimitReached",
+    says="it has no room for another client secret",
+    hint="prune it: remove expired client secrets and certificates that nobody uses from this application",
+)
+TWO_SECRETS: Final = GraphFault(
+    error=Forbidden,
+    code="CredentialLimitReached",
+    says="it has two client secrets, and an application whose audience includes personal accounts may have no more",
+    hint="wait until the previous one is retired, or rotate with --revoke-now, which retires it first",
+)
+_LIFETIME = GraphFault(
+    error=Rejected,
+    code="LifetimeNotAllowed",
+    says="a policy of the tenant does not allow a client secret to live that long",
+    hint="lower credential-lifetime, rotation-interval or revoke-after, or have the policy changed",
+)
+_TYPE = GraphFault(
+    error=Rejected,
+    code="CredentialTypeNotAllowed",
+    says="a policy of the tenant forbids client secrets on this application",
+    hint="have the policy changed, or the application exempted",
+)
+_COLLISION = GraphFault(
+    error=Unavailable, code="AzureUnavailable", says="it is being changed by somebody else at this moment"
+)
+_UNKNOWN_REFUSAL = GraphFault(
+    error=Rejected,
+    code="ParameterInvalid",
+    says="Graph refused to {doing}",
+    hint="look the code up in Microsoft Graph's documentation; the request id is in the details",
+)
+
+GRAPH_FAULTS: Final[Mapping[str, GraphFault]] = {
+    "Authorization_RequestDenied": _DENIED,
+    "Authorization_IdentityNotFound": _DENIED,
+    "AccessDenied": _DENIED,
+    "accessDenied": _DENIED,
+    "Forbidden": _DENIED,
+    "InvalidAuthenticationToken": _TOKEN_REFUSED,
+    "Authentication_ExpiredToken": _TOKEN_REFUSED,
+    "Authentication_Unauthorized": _TOKEN_REFUSED,
+    "Authentication_MissingOrMalformed": _TOKEN_REFUSED,
+    "Request_ResourceNotFound": _GONE,
+    "ResourceNotFound": _GONE,
+    "Directory_ResourceSizeExceeded": _FULL,
+    "Directory_QuotaExceeded": _FULL,
+    "CredentialInvalidLifetimeAsPerAppPolicy": _LIFETIME,
+    "KeyCredentialsInvalidEndDate": _LIFETIME,
+    "CredentialTypeNotAllowedAsPerAppPolicy": _TYPE,
+    # Seen as 400, 409 and 503 (nais/azurerator#448, Azure/azure-cli#23081). It is said to come before the commit, but
+    # nobody promises it for 503: so "unknown", and who asks again looks for the stamp first.
+    "Directory_ConcurrencyViolation": _COLLISION,
+    "Directory_ReplicaUnavailable": _COLLISION,
+}
+
+_BY_STATUS: Final[Mapping[int, GraphFault]] = {401: _TOKEN_REFUSED, 403: _DENIED, 404: _GONE}
+"""For a code that no row knows, in an answer that has Graph's form."""
+
+
+def graph_refused(attempt: Attempt, answer: Answer, fault: GraphFault | None = None) -> RotatorError:
+    """The error for an answer of Graph that is not a success.
+
+    Args:
+        fault: The row to take, where the caller knows more than the answer says.
+    """
+    details = _details(attempt, answer)
+    if answer.status == 429:
+        return _throttled(attempt, answer, details)
+    fault = fault or GRAPH_FAULTS.get(answer.code or "")
+    if fault is None or answer.code is None:
+        # Without a code in Graph's envelope somebody on the way has answered: a proxy's 403 says nothing about grants.
+        if answer.status >= 500 or answer.status in {408, 409, 423} or answer.code is None or answer.status < 400:
+            return _unusable(attempt, answer, details, applied="unknown")
+        fault = _BY_STATUS.get(answer.status, _UNKNOWN_REFUSAL)
+    if fault.code == "AzurePermissionMissing":
+        details["permission"] = GRANT
+    if answer.policy_id and fault in {_LIFETIME, _TYPE}:
+        details["policy_id"] = answer.policy_id
+    words = {"who": attempt.who, "doing": attempt.doing}
+    policy = f", policy {details['policy_id']}" if "policy_id" in details else ""
+    message = f"{attempt.subject}: {fault.says.format(**words)} ({answer.told}{policy})"
+    hint = fault.hint.format(**words)
+    if issubclass(fault.error, Unavailable):
+        return Unavailable(
+            fault.code,
+            message,
+            hint=hint,
+            details=details,
+            retry_after_seconds=answer.retry_after_seconds,
+            applied=fault.applied,
+        )
+    return fault.error(fault.code, message, hint=hint, details=details)
+
+
+def graph_failed(attempt: Attempt, error: Exception) -> RotatorError:
+    """The error for an exception out of the Graph client."""
+    import httpx
+
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError | httpx.PoolTimeout):
+        return _unreachable(attempt, error, applied="no")  # no connection: the request was never sent
+    if isinstance(error, httpx.HTTPError):
+        return _unreachable(attempt, error, applied="unknown")
+    return _unreadable(attempt, error, applied="unknown")
+
+
+def unusable_success(attempt: Attempt, answer: Answer, problem: str) -> RotatorError:
+    """The error for a success that does not hold what it must: cut off, HTML, a field missing."""
+    return Unavailable(
+        "AzureUnavailable",
+        f"{attempt.subject}: {attempt.host} answered {answer.status} to {attempt.doing!r}, but {problem}",
+        hint=NETWORK_HINT,
+        details=_details(attempt, answer),
+        applied=_applied(attempt, "unknown"),
+    )
+
+
+def timed_out(attempt: Attempt, seconds: float, *, applied: str) -> RotatorError:
+    """The error for a request that was given up."""
+    return Unavailable(
+        "AzureUnavailable",
+        f"{attempt.subject}: {attempt.host} gave no answer within {seconds:g} s to {attempt.doing!r}",
+        hint=NETWORK_HINT,
+        details=_details(attempt, None),
+        applied=_applied(attempt, applied),
+    )
+
+
+# --- shared -------------------------------------------------------------------------------------------------------
+
+
+def _throttled(attempt: Attempt, answer: Answer, details: dict[str, object]) -> Unavailable:
+    wait = answer.retry_after_seconds
+    asked = f", it asks for a pause of {math.ceil(wait)} s" if wait is not None else ""
+    return Unavailable(
+        "AzureThrottled",
+        f"{attempt.subject}: {attempt.host} limits the rate of requests ({answer.told}){asked}",
+        hint="nothing to do: it is tried again later",
+        details=details,
+        retry_after_seconds=wait,
+        applied="no",
+    )
+
+
+def _unusable(attempt: Attempt, answer: Answer, details: dict[str, object], *, applied: str) -> Unavailable:
+    stranger = answer.code is None and not answer.numbers
+    return Unavailable(
+        "AzureUnavailable",
+        f"{attempt.subject}: {attempt.host} gave no usable answer to {attempt.doing!r} ({answer.told})",
+        hint=NETWORK_HINT if stranger else "nothing to do: it is tried again later",
+        details=details,
+        retry_after_seconds=answer.retry_after_seconds,
+        applied=_applied(attempt, applied),
+    )
+
+
+def _unreachable(attempt: Attempt, error: Exception, *, applied: str) -> Unavailable:
+    untrusted = any(isinstance(one, ssl.SSLCertVerificationError) for one in _chain(error))
+    problem = "has a certificate that is not trusted here" if untrusted else "cannot be reached, or broke off"
+    return Unavailable(
+        "AzureUnavailable",
+        f"{attempt.subject}: {attempt.host} {problem} ({type(error).__name__})",
+        hint=CERTIFICATE_HINT if untrusted else NETWORK_HINT,
+        details=_details(attempt, None) | {"exception": type(error).__name__},
+        applied=_applied(attempt, applied),
+    )
+
+
+def _unreadable(attempt: Attempt, error: Exception, *, applied: str) -> Unavailable:
+    return Unavailable(
+        "AzureUnavailable",
+        f"{attempt.subject}: the answer of {attempt.host} to {attempt.doing!r} cannot be read ({type(error).__name__})",
+        hint=NETWORK_HINT,
+        details=_details(attempt, None) | {"exception": type(error).__name__},
+        applied=_applied(attempt, applied),
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in seen:
+        seen.append(one)
+        yield one
+        one = one.__cause__ or one.__context__
+
+
+def _applied(attempt: Attempt, applied: str) -> str:
+    return applied if attempt.writes else "no"
+
+
+def _details(attempt: Attempt, answer: Answer | None) -> dict[str, object]:
+    details: dict[str, object] = {"host": attempt.host}
+    if answer is not None:
+        details["status"] = answer.status
+        if answer.code is not None:
+            details["code"] = answer.code
+        if answer.request_id is not None:
+            details["request_id"] = answer.request_id
+    return details
+
+
+def before_the_write(error: RotatorError) -> RotatorError:
+    """The same error, where it came before the write was sent: nothing was applied."""
+    if isinstance(error, Unavailable):
+        error.applied = "no"
+    return error

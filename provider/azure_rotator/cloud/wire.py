@@ -1,0 +1,144 @@
+"""One request to Microsoft Graph through msgraph-sdk. Imports the SDK: import it inside functions only.
+
+The SDK builds the request (address, query, body, headers); what becomes of the answer is decided in ``faults`` and
+``payloads``, so the answer is taken as it comes. Reading an application through the SDK's own model costs 1.5 s and
+33 MB, once, for types that are not used here (design/azure 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import httpx
+from kiota_abstractions.authentication import (
+    AccessTokenProvider,
+    AllowedHostsValidator,
+    BaseBearerTokenAuthenticationProvider,
+)
+from kiota_abstractions.base_request_configuration import RequestConfiguration
+from kiota_abstractions.native_response_handler import NativeResponseHandler
+from kiota_abstractions.request_information import RequestInformation
+from kiota_http.middleware.options import RedirectHandlerOption, ResponseHandlerOption, RetryHandlerOption
+from msgraph import GraphServiceClient
+from msgraph.generated.applications.item.add_password.add_password_post_request_body import AddPasswordPostRequestBody
+from msgraph.generated.applications.item.application_item_request_builder import ApplicationItemRequestBuilder
+from msgraph.generated.applications.item.owners.owners_request_builder import OwnersRequestBuilder
+from msgraph.generated.applications.item.remove_password.remove_password_post_request_body import (
+    RemovePasswordPostRequestBody,
+)
+from msgraph.generated.applications_with_app_id.applications_with_app_id_request_builder import (
+    ApplicationsWithAppIdRequestBuilder,
+)
+from msgraph.generated.models.password_credential import PasswordCredential
+from msgraph.graph_request_adapter import GraphRequestAdapter
+from msgraph.graph_request_adapter import options as sdk_options
+from msgraph_core.graph_client_factory import GraphClientFactory
+
+from azure_rotator.cloud.endpoints import Endpoints
+from azure_rotator.cloud.faults import Answer, read_answer
+from azure_rotator.cloud.loop import Kept
+from azure_rotator.domain.secrettext import SecretText
+
+# Twice over, for the client and for each request: kiota repeats POST on 429, 503 and 504, and a repeated addPassword
+# makes secrets that nobody knows (design/azure 0.1). A redirect would carry the token somewhere else.
+_RETRIES_OFF: Final = RetryHandlerOption(max_retries=0, should_retry=False)
+_REDIRECTS_OFF: Final = RedirectHandlerOption(should_redirect=False)
+_TRUST: Final = "trusted certificates"
+
+
+class _Bearer(AccessTokenProvider):
+    """Gives one token, to one host."""
+
+    def __init__(self, token: str, host: str) -> None:
+        self._token = token
+        self._hosts = AllowedHostsValidator([host])
+
+    async def get_authorization_token(
+        self,
+        uri: str,
+        additional_authentication_context: dict[str, Any] = {},  # noqa: B006 - the SDK's signature
+    ) -> str:
+        return self._token if self._hosts.is_url_host_valid(uri) else ""
+
+    def get_allowed_hosts_validator(self) -> AllowedHostsValidator:
+        return self._hosts
+
+
+@asynccontextmanager
+async def connect(
+    kept: Kept, endpoints: Endpoints, token: SecretText, seconds: float
+) -> AsyncIterator[GraphServiceClient]:
+    """A Graph client with connections of its own: Graph's front ends differ, and each connection may meet another."""
+    # The proxy variables and SSL_CERT_FILE are honoured. Reading the CA file takes longer than all else here: once.
+    # HTTP/1.1 only: one request a connection gains nothing by more, and hpack logs the token's header at DEBUG.
+    trust = kept.values.get(_TRUST)
+    if trust is None:
+        trust = kept.values[_TRUST] = httpx.create_ssl_context()
+    async with httpx.AsyncClient(verify=trust, timeout=httpx.Timeout(seconds, connect=seconds / 2)) as bare:
+        bare.base_url = httpx.URL(endpoints.graph_url)
+        client = GraphClientFactory.create_with_default_middleware(
+            client=bare,
+            options={
+                **sdk_options,
+                RetryHandlerOption.get_key(): _RETRIES_OFF,
+                RedirectHandlerOption.get_key(): _REDIRECTS_OFF,
+            },
+        )
+        bearer = BaseBearerTokenAuthenticationProvider(_Bearer(token.reveal(), endpoints.graph_host))
+        adapter = GraphRequestAdapter(bearer, client=client)
+        adapter.base_url = endpoints.graph_url  # before the client is built, and without a slash at the end
+        yield GraphServiceClient(request_adapter=adapter)
+
+
+async def send(client: GraphServiceClient, request: RequestInformation) -> Answer:
+    """Send one request, once. Raises what httpx raises when there is no answer."""
+    request.add_request_options([ResponseHandlerOption(NativeResponseHandler()), _RETRIES_OFF, _REDIRECTS_OFF])
+    response: Any = await client.request_adapter.send_primitive_async(request, "bytes", None)
+    return read_answer(response.status_code, response.headers, response.content)
+
+
+def get_application(client: GraphServiceClient, app_id: str) -> RequestInformation:
+    """``GET applications(appId='…')``."""
+    query = ApplicationsWithAppIdRequestBuilder.ApplicationsWithAppIdRequestBuilderGetQueryParameters(
+        select=["id", "appId", "displayName", "passwordCredentials"]
+    )
+    return client.applications_with_app_id(app_id).to_get_request_information(
+        RequestConfiguration(query_parameters=query)
+    )
+
+
+def get_room(client: GraphServiceClient, object_id: str) -> RequestInformation:
+    """``GET applications/{id}``: what decides how many client secrets it may have."""
+    query = ApplicationItemRequestBuilder.ApplicationItemRequestBuilderGetQueryParameters(
+        select=["signInAudience", "passwordCredentials"]
+    )
+    return client.applications.by_application_id(object_id).to_get_request_information(
+        RequestConfiguration(query_parameters=query)
+    )
+
+
+def get_owners(client: GraphServiceClient, object_id: str, page: str | None) -> RequestInformation:
+    """``GET applications/{id}/owners``, or a further page of it."""
+    owners = client.applications.by_application_id(object_id).owners
+    if page is not None:
+        return owners.with_url(page).to_get_request_information()
+    query = OwnersRequestBuilder.OwnersRequestBuilderGetQueryParameters(select=["id"])
+    return owners.to_get_request_information(RequestConfiguration(query_parameters=query))
+
+
+def add_password(client: GraphServiceClient, object_id: str, display_name: str, end_at: datetime) -> RequestInformation:
+    """``POST applications/{id}/addPassword``. No start is sent: Entra's own clock decides it (F10)."""
+    body = AddPasswordPostRequestBody(
+        password_credential=PasswordCredential(display_name=display_name, end_date_time=end_at)
+    )
+    return client.applications.by_application_id(object_id).add_password.to_post_request_information(body)
+
+
+def remove_password(client: GraphServiceClient, object_id: str, key_id: UUID) -> RequestInformation:
+    """``POST applications/{id}/removePassword``."""
+    body = RemovePasswordPostRequestBody(key_id=key_id)
+    return client.applications.by_application_id(object_id).remove_password.to_post_request_information(body)
