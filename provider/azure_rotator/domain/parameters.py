@@ -343,8 +343,10 @@ def _integer(row: Parameter, raw: object) -> int:
     number: int | None = None
     if isinstance(raw, bool):
         pass  # a bool is an int to Python, not to a person
-    elif isinstance(raw, int | float):
-        number = int(raw) if raw == int(raw) else None
+    elif isinstance(raw, int):
+        number = raw
+    elif isinstance(raw, float):
+        number = int(raw) if raw.is_integer() else None
     elif isinstance(raw, str) and raw.isascii() and raw.removeprefix("-").isdigit():
         number = int(raw)
     if row.name == "rotation_interval":

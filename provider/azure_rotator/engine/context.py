@@ -6,11 +6,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.backoff import MAX_ATTEMPTS
-from azure_rotator.domain.errors import NotFound, Rejected
+from azure_rotator.domain.errors import Forbidden, NotFound, Rejected, RotatorError
 from azure_rotator.domain.model import (
     AuditLine,
     AuthMode,
@@ -181,6 +181,18 @@ def login_place(item_id: str) -> SealedFor:
     return SealedFor(table="items", row=item_id)
 
 
+def explained(error: RotatorError, item: RotatedSecret) -> RotatorError:
+    """A missing grant of an application that rotates itself has a second way out (AK-22)."""
+    if error.code != "AzurePermissionMissing" or item.authentication is AuthMode.TARGET:
+        return error
+    return Forbidden(
+        error.code,
+        f"{error.message} (or let the Target rotate it: use-target-creds)",
+        hint=f"{error.hint}; or set authentication_credentials to use-target-creds",
+        details=error.details,
+    )
+
+
 def digest(values: Mapping[str, object]) -> str:
     """A digest of non-secret arguments: whether a repeated create asks for the same."""
     text = json.dumps(values, sort_keys=True, default=str)
@@ -194,8 +206,3 @@ def refuse_cloud_identity_without_tenant(target: Target) -> None:
             f'Target "{target.name}" has no tenant_id, and a client secret is proven by a login to its tenant',
             hint="set tenant_id on the Target",
         )
-
-
-def iso(instant: datetime | None) -> str | None:
-    """ISO 8601 in UTC ending in ``Z``."""
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ") if instant else None

@@ -31,7 +31,7 @@ from azure_rotator.domain.model import (
 from azure_rotator.domain.ports import Claim, Failure, Identity, Job, Publication, Removal, Rotator
 from azure_rotator.domain.rotation import Step
 from azure_rotator.domain.schedule import credential_end_at, next_rotation_at, overlap
-from azure_rotator.engine.context import Context
+from azure_rotator.engine.context import Context, explained
 
 
 class Ending(StrEnum):
@@ -88,25 +88,26 @@ class Runner:
             Step.DELETE_CURRENT: self._delete_current,
         }
 
-    def run(self, rotation_id: str, *, resume: bool = False) -> Outcome:
+    def run(self, rotation_id: str, *, resume: bool = False, force: bool = False) -> Outcome:
         """Work on the operation until it waits, ends or fails.
 
         Args:
             rotation_id: The operation.
             resume: Take a parked operation up again (a manual rotation).
+            force: A delete drops the item although Azure refuses, and names what it leaves behind.
         """
         claim = self._c.uow.claim(rotation_id, self._c.worker, self._c.clock.now())
         if claim is None:
             return Outcome(ending=Ending.BUSY)
         try:
             with _Heartbeat(lambda: self._c.uow.extend(claim), self._c.limits.heartbeat_seconds):
-                return self._loop(claim, resume=resume)
+                return self._loop(claim, resume=resume, force=force)
         except LeaseLost:
             return Outcome(ending=Ending.LOST)
         finally:
             self._c.uow.release(claim)
 
-    def _loop(self, claim: Claim, *, resume: bool) -> Outcome:
+    def _loop(self, claim: Claim, *, resume: bool, force: bool) -> Outcome:
         error: RotatorError | None = None
         while True:
             now = self._c.clock.now()
@@ -140,11 +141,12 @@ class Runner:
                 self._steps[step](work)
             except LeaseLost:
                 raise
-            except RotatorError as failed:
-                error = failed
+            except RotatorError as raised:
+                failed = explained(raised, item)
+                error = error or failed
                 if self._fatal_to_the_store(failed):
                     raise
-                self._record_failure(claim, rotation, item, versions, failed)
+                self._record_failure(claim, rotation, item, versions, failed, force=force)
 
     # --- mint -----------------------------------------------------------------------------------------------------
 
@@ -378,6 +380,8 @@ class Runner:
         item: RotatedSecret,
         versions: tuple[Version, ...],
         error: RotatorError,
+        *,
+        force: bool,
     ) -> None:
         """Retry, park or fail by whose move it is."""
         now = self._c.clock.now()
@@ -395,7 +399,7 @@ class Runner:
             RotationState.PROVING,
         }
         if rotation.trigger is Trigger.DELETE:
-            self._failed_delete(claim, rotation, item, versions, error, again_at)
+            self._failed_delete(claim, rotation, item, versions, error, again_at=again_at, force=force)
         elif unpublished and not (unavailable and attempts < self._c.limits.max_attempts):
             self._c.uow.fail(
                 claim,
@@ -411,7 +415,7 @@ class Runner:
                 at=now,
             )
         else:
-            # After publication the new one is never rolled back: removing the old one is retried for as long as it takes.
+            # After publication the new one is never rolled back: removing the old one is tried on and on.
             status = RotatorStatus.FAILED if unpublished else RotatorStatus.PARTIAL
             cleaning = rotation.state is RotationState.FAILED
             self._c.uow.defer(
@@ -430,17 +434,19 @@ class Runner:
         item: RotatedSecret,
         versions: tuple[Version, ...],
         error: RotatorError,
+        *,
         again_at: datetime,
+        force: bool,
     ) -> None:
         """The item stays if its current credential certainly does; else the delete stays open and is tried again."""
         now = self._c.clock.now()
         failure = Failure(code=error.code, text=error.message)
-        if rotation.force:
+        if force:
             left = [v.key_id for v in versions if v.in_azure and _ours(v)]
             audit = self._c.audit("delete_item", item.name, orphans=left, forced_over=error.code)
             self._c.uow.drop_item(claim, audit, now)
-        elif rotation.state is RotationState.PLANNED or (
-            claim.fence == 1 and rotation.attempts == 0 and not isinstance(error, Unavailable)
+        elif not isinstance(error, Unavailable) and (
+            rotation.state is RotationState.PLANNED or (claim.fence == 1 and rotation.attempts == 0)
         ):
             audit = self._c.audit("delete_item", item.name, result=error.code)
             self._c.uow.cancel_delete(claim, failure, audit, now)

@@ -1,0 +1,158 @@
+"""Finish what was left unfinished, and remove this store's orphans (features 3.2, B-31).
+
+An orphan is judged with the object's permit held, by ``domain.ownership``; what another store, an unknown operation or
+a person made is never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from azure_rotator.domain.errors import LeaseLost, RotatorError
+from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, Target
+from azure_rotator.domain.ports import Application, Identity, LaneClaim
+from azure_rotator.domain.rotation import UNPUBLISHED
+from azure_rotator.engine.context import Context
+from azure_rotator.engine.foreground import Foreground
+from azure_rotator.engine.views import Facts, Orphan, Reconciliation
+from azure_rotator.rotators.app_secret import orphans_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """One application to look at, and who may look."""
+
+    lane: str
+    app_id: str
+    acting: Identity
+
+
+class Reconcile:
+    """The use case."""
+
+    def __init__(self, context: Context, foreground: Foreground) -> None:
+        self._c = context
+        self._foreground = foreground
+
+    def run(self, *, target: str | None = None, dry_run: bool = False) -> Reconciliation:
+        """Go on with every open operation that is due, then remove orphans.
+
+        One failure never stops the others; it is reported.
+
+        Args:
+            target: Only items of this Target, by name.
+            dry_run: Only list.
+        """
+        problems: list[Facts] = []
+        rotations = [self._finish(r, problems, dry_run=dry_run) for r in self._open(target)]
+        orphans: list[Orphan] = []
+        for place in self._places(target, problems):
+            try:
+                orphans += self._sweep(place, dry_run=dry_run)
+            except RotatorError as failed:
+                problems.append(_problem(f"application {place.app_id}", failed))
+        return Reconciliation(
+            dry_run=dry_run, rotations=tuple(rotations), orphans=tuple(orphans), problems=tuple(problems)
+        )
+
+    def _open(self, target: str | None) -> list[Rotation]:
+        rotations = self._c.uow.open_rotations()
+        if target is None:
+            return list(rotations)
+        ids = {i.item_id for i in self._items(target)}
+        return [r for r in rotations if r.item_id in ids]
+
+    def _items(self, target: str | None) -> list[RotatedSecret]:
+        if target is None:
+            return list(self._c.uow.list_items())
+        named = self._c.uow.find_target(name=target)
+        return list(self._c.uow.list_items(target_id=named.target_id)) if named else []
+
+    def _finish(self, rotation: Rotation, problems: list[Facts], *, dry_run: bool) -> Facts:
+        item = self._c.uow.find_item(item_id=rotation.item_id)
+        facts: Facts = {
+            "rotation_id": rotation.rotation_id,
+            "path": item.name if item else None,
+            "trigger": rotation.trigger.value,
+            "state": rotation.state.value,
+        }
+        due = rotation.next_attempt_at <= self._c.clock.now()
+        if dry_run or not due:
+            return facts
+        try:
+            if rotation.state in UNPUBLISHED and not _parked(rotation, item):
+                self._foreground.drive(rotation.rotation_id)
+            else:
+                self._foreground.run_quietly(rotation.rotation_id)
+        except RotatorError as failed:
+            problems.append(_problem(str(facts["path"]), failed))
+        after = self._c.uow.get_rotation(rotation.rotation_id)
+        return {**facts, "state_after": after.state.value if after else None}
+
+    def _places(self, target: str | None, problems: list[Facts]) -> Iterator[_Place]:
+        """Each application that items use, then each that the journal remembers, by a Target of its tenant."""
+        seen: set[str] = set()
+        for item in self._items(target):
+            if item.state is not ItemState.ACTIVE:
+                continue
+            try:
+                owner = self._c.target_of(item)
+                lane = self._c.lane(owner, item.app_id)
+                if lane not in seen:
+                    acting = self._c.acting_identity(item, owner, self._c.uow.versions(item.item_id))
+                    seen.add(lane)
+                    yield _Place(lane=lane, app_id=item.app_id, acting=acting)
+            except RotatorError as failed:
+                problems.append(_problem(item.name, failed))
+        targets = [t for t in self._c.uow.list_targets() if target is None or t.name == target]
+        for lane in self._c.uow.lanes():
+            if lane in seen:
+                continue
+            _, tenant_id, app_id = lane.split(":", 2)
+            keeper = next((t for t in targets if t.tenant_id == tenant_id), None)
+            if keeper is not None:
+                yield from self._remembered(lane, app_id, keeper, problems)
+
+    def _remembered(self, lane: str, app_id: str, keeper: Target, problems: list[Facts]) -> Iterator[_Place]:
+        try:
+            yield _Place(lane=lane, app_id=app_id, acting=self._c.target_identity(keeper))
+        except RotatorError as failed:
+            problems.append(_problem(f"application {app_id}", failed))
+
+    def _sweep(self, place: _Place, *, dry_run: bool) -> list[Orphan]:
+        if dry_run:
+            return [o for o, _ in self._found(place)]
+        claim = self._c.uow.claim_lane(place.lane, self._c.worker, self._c.clock.now())
+        if claim is None:
+            return []  # a rotation works on it now, and looks for orphans itself
+        try:
+            return self._remove(place, claim)
+        except LeaseLost:
+            return []
+        finally:
+            self._c.uow.release(claim)
+
+    def _remove(self, place: _Place, claim: LaneClaim) -> list[Orphan]:
+        removed = []
+        for orphan, application in self._found(place):
+            self._c.uow.extend(claim)
+            self._c.directory.remove_password(place.acting, application.object_id, orphan.key_id)
+            self._c.uow.write_audit(self._c.audit("remove_orphan", place.app_id, key_id=orphan.key_id))
+            removed.append(orphan)
+        return removed
+
+    def _found(self, place: _Place) -> list[tuple[Orphan, Application]]:
+        application = self._c.directory.get_application(place.acting, place.app_id)
+        return [
+            (Orphan(app_id=place.app_id, key_id=p.key_id, display_name=p.display_name), application)
+            for p in orphans_of(self._c.uow, application, store_id=self._c.uow.store_id())
+        ]
+
+
+def _parked(rotation: Rotation, item: RotatedSecret | None) -> bool:
+    return rotation.state.value == "failed" and item is not None and item.state is ItemState.ACTIVE
+
+
+def _problem(where: str, error: RotatorError) -> Facts:
+    return {"where": where, "code": error.code, "message": error.message, "hint": error.hint}

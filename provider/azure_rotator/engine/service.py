@@ -1,0 +1,49 @@
+"""``Engine``: every use case behind one name, for the entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from azure_rotator.domain.model import AuditLine, Event
+from azure_rotator.domain.names import canonical_path
+from azure_rotator.engine.context import Context
+from azure_rotator.engine.foreground import Foreground
+from azure_rotator.engine.reconcile import Reconcile
+from azure_rotator.engine.runner import Runner
+from azure_rotator.engine.secrets import Secrets
+from azure_rotator.engine.targets import Targets
+from azure_rotator.engine.views import Reconciliation
+
+
+class Engine:
+    """The rotator engine on one store.
+
+    Attributes:
+        targets: Use cases of Targets.
+        secrets: Use cases of Rotated Secrets.
+        runner: ``run(rotation_id)``, for whoever dispatches.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._c = context
+        self.runner = Runner(context)
+        foreground = Foreground(context, self.runner)
+        self.targets = Targets(context)
+        self.secrets = Secrets(context, foreground)
+        self._reconcile = Reconcile(context, foreground)
+
+    @property
+    def store_id(self) -> str:
+        return self._c.uow.store_id()
+
+    def reconcile(self, *, target: str | None = None, dry_run: bool = False) -> Reconciliation:
+        return self._reconcile.run(target=canonical_path(target) if target else None, dry_run=dry_run)
+
+    def audit(
+        self, *, name: str | None = None, since: datetime | None = None, action: str | None = None
+    ) -> Sequence[AuditLine]:
+        return self._c.uow.audit_lines(path=canonical_path(name) if name else None, since=since, action=action)
+
+    def events(self) -> Sequence[Event]:
+        return self._c.uow.events()

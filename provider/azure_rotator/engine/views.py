@@ -1,0 +1,271 @@
+"""What the use cases answer: values with the names of features 2.6, never a credential but in ``Value``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from azure_rotator.domain import rotation as machine
+from azure_rotator.domain.model import Origin, RotatedSecret, Stage, Target, Version
+from azure_rotator.domain.secrettext import SecretText
+
+Facts = dict[str, object]
+
+
+def iso(instant: datetime | None) -> str | None:
+    """ISO 8601 in UTC ending in ``Z``."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ") if instant else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetView:
+    """A Target as people and programs see it."""
+
+    target: Target
+    store_id: str
+    items: tuple[str, ...] = ()
+
+    def facts(self) -> Facts:
+        t = self.target
+        return {
+            "target_id": t.target_id,
+            "target_name": t.name,
+            "target_type": "azure",
+            "last_version": t.version,
+            "target_items_assoc": list(self.items),
+            "delete_protection": t.delete_protection,
+            "description": t.description,
+            "creation_date": iso(t.created_at),
+            "modification_date": iso(t.modified_at),
+            "owner": t.owner,
+            "store_id": self.store_id,
+            "azure_tenant_id": t.tenant_id,
+            "azure_client_id": t.client_id,
+            "connection_type": t.connection_type.value,
+        }
+
+    def arguments(self) -> Facts:
+        """The live arguments that are no credentials, by parameter name."""
+        t = self.target
+        return {
+            "name": t.name,
+            "connection_type": t.connection_type.value,
+            "tenant_id": t.tenant_id,
+            "client_id": t.client_id,
+            "description": t.description,
+            "delete_protection": t.delete_protection,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretView:
+    """A Rotated Secret as people and programs see it: everything but its value."""
+
+    item: RotatedSecret
+    target_name: str
+    versions: tuple[Version, ...]
+    store_id: str
+    next_attempt_at: datetime | None = None
+
+    @property
+    def current(self) -> Version | None:
+        return machine.current_version(self.versions)
+
+    @property
+    def version(self) -> int:
+        """The current version's number; 0 while there is no value."""
+        return self.current.number if self.current else 0
+
+    @property
+    def key_id(self) -> str | None:
+        return self.current.key_id if self.current else None
+
+    def facts(self, *, show_versions: bool = False) -> Facts:
+        i = self.item
+        facts: Facts = {
+            "item_name": i.name,
+            "item_id": i.item_id,
+            "item_type": "ROTATED_SECRET",
+            "item_metadata": i.description,
+            "item_tags": list(i.tags),
+            "item_state": i.state.value,
+            "auto_rotate": i.auto_rotate,
+            "rotation_interval": i.rotation_interval,
+            "last_rotation_date": iso(i.last_rotation_at),
+            "next_rotation_date": iso(i.next_rotation_at),
+            "last_version": self.version,
+            "delete_protection": i.delete_protection,
+            "creation_date": iso(i.created_at),
+            "modification_date": iso(i.modified_at),
+            "access_date": iso(i.accessed_at),
+            "item_targets_assoc": [self.target_name],
+            "owner": i.owner,
+            "store_id": self.store_id,
+            "rotated_secret_details": self._details(),
+        }
+        if show_versions:
+            facts["item_versions"] = [_version_facts(v) for v in self.versions if _shown(v)]
+        return facts
+
+    def _details(self) -> Facts:
+        i, current = self.item, self.current
+        origin = {Origin.MINTED: "platform", Origin.ADOPTED: "user"}
+        return {
+            "rotator_type": i.rotator_type.value,
+            "rotator_creds_type": i.authentication.value,
+            "rotator_status": i.rotator_status.value if i.rotator_status else None,
+            "last_rotation_error": f"{i.error_code}: {i.error_text}" if i.error_code else None,
+            "next_attempt_at": iso(self.next_attempt_at),
+            "managed_by": origin[current.origin] if current else None,
+            "app_id": i.app_id,
+            "key_id": self.key_id,
+            "expires_at": iso(current.expires_at) if current else None,
+            "revoke_after": i.revoke_after,
+            "skip_dry_run": i.skip_dry_run,
+        }
+
+    def arguments(self) -> Facts:
+        """The live arguments that are no credentials, by parameter name."""
+        i = self.item
+        return {
+            "name": i.name,
+            "target_name": self.target_name,
+            "rotator_type": i.rotator_type.value,
+            "authentication_credentials": i.authentication.value,
+            "app_id": i.app_id,
+            "api_id": i.api_id,
+            "auto_rotate": i.auto_rotate,
+            "rotation_interval": i.rotation_interval,
+            "revoke_after": i.revoke_after,
+            "description": i.description,
+            "tags": list(i.tags),
+            "delete_protection": i.delete_protection,
+            "skip_dry_run": i.skip_dry_run,
+        }
+
+
+def _shown(version: Version) -> bool:
+    return version.number > 0 and version.stage is not Stage.ABANDONED
+
+
+def _version_facts(version: Version) -> Facts:
+    return {
+        "version": version.number,
+        "stage": version.stage.value,
+        "key_id": version.key_id,
+        "creation_date": iso(version.created_at),
+        "expires_at": iso(version.expires_at),
+        "retire_at": iso(version.retire_at),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """What get-value answers; all fields belong to one version."""
+
+    name: str
+    item_id: str
+    version: int
+    stage: str
+    rotator_type: str
+    tenant_id: str | None
+    client_id: str
+    client_secret: SecretText
+    key_id: str
+    expires_at: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationResult:
+    """What a rotation came to.
+
+    Args:
+        notes: For the person: an older secret that was retired early, until when the previous one stays valid.
+    """
+
+    name: str
+    version: int
+    rotation_id: str
+    status: str | None
+    key_id: str | None
+    notes: tuple[str, ...] = ()
+
+    def facts(self) -> Facts:
+        return {
+            "name": self.name,
+            "version": self.version,
+            "rotation_id": self.rotation_id,
+            "status": self.status,
+            "key_id": self.key_id,
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """What a delete did: keyIds revoked in Azure, left there on purpose, and left there by force."""
+
+    item_id: str
+    item_name: str
+    revoked: tuple[str, ...] = ()
+    left_in_azure: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
+
+    def facts(self) -> Facts:
+        return {
+            "item_id": self.item_id,
+            "item_name": self.item_name,
+            "version_deleted": -1,
+            "revoked": list(self.revoked),
+            "left_in_azure": list(self.left_in_azure),
+            "orphans": list(self.orphans),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of ``target test``: a need, whether it is met, and the fix."""
+
+    need: str
+    result: str
+    message: str = ""
+    hint: str = ""
+
+    def facts(self) -> Facts:
+        return {"need": self.need, "result": self.result, "message": self.message, "hint": self.hint}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """A secret that reconcile found, or would remove."""
+
+    app_id: str
+    key_id: str
+    display_name: str | None
+
+    def facts(self) -> Facts:
+        return {"app_id": self.app_id, "key_id": self.key_id, "display_name": self.display_name}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """What reconcile did, or would do.
+
+    Args:
+        rotations: Unfinished operations: id, path, state before and after.
+        orphans: Secrets removed (with ``dry_run``: found).
+        problems: What could not be looked at, and why.
+    """
+
+    dry_run: bool
+    rotations: tuple[Facts, ...] = ()
+    orphans: tuple[Orphan, ...] = ()
+    problems: tuple[Facts, ...] = field(default=())
+
+    def facts(self) -> Facts:
+        return {
+            "dry_run": self.dry_run,
+            "rotations": list(self.rotations),
+            "orphans": [o.facts() for o in self.orphans],
+            "problems": list(self.problems),
+        }
