@@ -1,0 +1,7 @@
+"""``python -m azure_sandbox`` is ``azure-sandbox``."""
+
+from __future__ import annotations
+
+from azure_sandbox.cli import main
+
+main()

@@ -1,0 +1,104 @@
+"""The Azure clouds: which host answers for what, and which token audiences each surface accepts.
+
+Sources: "National clouds" and "Microsoft Graph national cloud deployments" on learn.microsoft.com, and
+``azure.core.AzureClouds`` for the Resource Manager audiences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+SurfaceName = Literal["login", "graph", "arm"]
+
+GRAPH_APP_ID = "00000003-0000-0000-c000-000000000000"
+"""Microsoft Graph's own appId, the same in every tenant and cloud."""
+
+ARM_APP_ID = "797f4846-ba00-4fd7-ba43-dac1f8f63013"
+"""Azure Resource Manager's own appId ("Windows Azure Service Management API")."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """One Azure cloud. Hosts are bare names; audiences are resource URIs without a trailing slash."""
+
+    name: str
+    login: str
+    graph: tuple[str, ...]
+    arm: str
+    arm_audiences: tuple[str, ...]
+    data_plane: tuple[str, ...] = ()
+
+    @property
+    def graph_audiences(self) -> tuple[str, ...]:
+        """Audiences that this cloud's Graph accepts: its URIs, and its appId."""
+        return (*(f"https://{host}" for host in self.graph), GRAPH_APP_ID)
+
+
+PUBLIC = Cloud(
+    name="public",
+    login="login.microsoftonline.com",
+    graph=("graph.microsoft.com",),
+    arm="management.azure.com",
+    arm_audiences=("https://management.azure.com", "https://management.core.windows.net"),
+    data_plane=("https://storage.azure.com", "https://vault.azure.net"),
+)
+USGOV = Cloud(
+    name="usgov",
+    login="login.microsoftonline.us",
+    graph=("graph.microsoft.us", "dod-graph.microsoft.us"),
+    arm="management.usgovcloudapi.net",
+    arm_audiences=("https://management.usgovcloudapi.net", "https://management.core.usgovcloudapi.net"),
+    data_plane=("https://storage.azure.com", "https://vault.usgovcloudapi.net"),
+)
+CHINA = Cloud(
+    name="china",
+    login="login.chinacloudapi.cn",
+    graph=("microsoftgraph.chinacloudapi.cn",),
+    arm="management.chinacloudapi.cn",
+    arm_audiences=("https://management.chinacloudapi.cn", "https://management.core.chinacloudapi.cn"),
+    data_plane=("https://storage.azure.com", "https://vault.azure.cn"),
+)
+
+CLOUDS: Mapping[str, Cloud] = {cloud.name: cloud for cloud in (PUBLIC, USGOV, CHINA)}
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1"})
+"""Names under which the TLS server may be met without the proxy; the path then tells the surface."""
+
+
+def _surfaces() -> dict[str, tuple[Cloud, SurfaceName]]:
+    table: dict[str, tuple[Cloud, SurfaceName]] = {}
+    for cloud in CLOUDS.values():
+        table[cloud.login] = (cloud, "login")
+        table[cloud.arm] = (cloud, "arm")
+        table.update(dict.fromkeys(cloud.graph, (cloud, "graph")))
+    return table
+
+
+HOSTS: Mapping[str, tuple[Cloud, SurfaceName]] = _surfaces()
+"""Every emulated host name. The proxy connects to no other."""
+
+
+def surface_for(host: str, path: str) -> tuple[Cloud | None, SurfaceName] | None:
+    """Say who answers a request.
+
+    Args:
+        host: the Host header without its port, in any case.
+        path: the request's path, with doubled slashes already collapsed.
+
+    Returns:
+        The cloud and the surface. The cloud is None on a loopback name, where any cloud's tenant is served. None when
+        the host is not emulated.
+    """
+    host = host.lower()
+    if host in HOSTS:
+        return HOSTS[host]
+    if host not in LOOPBACK_HOSTS:
+        return None
+    first = path.lstrip("/").split("/", 1)[0].lower()
+    if first in {"v1.0", "beta"}:
+        return None, "graph"
+    if first in {"subscriptions", "providers"}:
+        return None, "arm"
+    return None, "login"

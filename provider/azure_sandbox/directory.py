@@ -1,0 +1,364 @@
+"""The directory: tenants with their applications, service principals, users and storage accounts.
+
+Everything lives in memory and is written through to the :class:`~azure_sandbox.store.Store`. It is touched by one
+thread only (the server's event loop), and no method awaits, so each call is atomic; there are no locks to forget.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from azure_sandbox.behaviour import Behaviour
+from azure_sandbox.clouds import ARM_APP_ID, CLOUDS, GRAPH_APP_ID, Cloud
+from azure_sandbox.credential import Secret
+from azure_sandbox.policy import AppPolicy
+from azure_sandbox.store import Store
+
+PERSONAL_AUDIENCES = frozenset({"AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount"})
+AUDIENCES = frozenset({"AzureADMyOrg", "AzureADMultipleOrgs"}) | PERSONAL_AUDIENCES
+
+
+@dataclass(slots=True, kw_only=True)
+class Tenant:
+    """A tenant of one cloud; ``domain`` (``contoso.onmicrosoft.com``) names it as well as its id does."""
+
+    tenant_id: str
+    name: str
+    domain: str
+    cloud_name: str = "public"
+    policy: AppPolicy | None = None
+
+    @property
+    def cloud(self) -> Cloud:
+        """The cloud that the tenant lives in; the other clouds don't know it."""
+        return CLOUDS[self.cloud_name]
+
+
+@dataclass(slots=True, kw_only=True)
+class Principal:
+    """What applications and service principals share: ids, owners and secrets, tombstones included."""
+
+    object_id: str
+    app_id: str
+    tenant_id: str
+    name: str
+    created_at: datetime
+    owners: tuple[str, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+
+    def live_secrets(self) -> list[Secret]:
+        """The secrets that were not removed, oldest first."""
+        return [secret for secret in self.secrets if not secret.is_removed]
+
+    def find_secret(self, key_id: str) -> Secret | None:
+        """The live secret with this keyId, in any case; None when there is none."""
+        wanted = key_id.lower()
+        return next((secret for secret in self.live_secrets() if secret.key_id.lower() == wanted), None)
+
+
+@dataclass(slots=True, kw_only=True)
+class Application(Principal):
+    """An application object. ``behaviour`` holds its own settings, on top of the global ones."""
+
+    audience: str = "AzureADMyOrg"
+    identifier_uris: tuple[str, ...] = ()
+    policy: AppPolicy | None = None
+    behaviour: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class ServicePrincipal(Principal):
+    """A service principal; ``roles`` are the Microsoft Graph app roles that were granted to it."""
+
+    enabled: bool = True
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class User:
+    """A user. The password is a hash, as every secret here."""
+
+    object_id: str
+    tenant_id: str
+    upn: str
+    name: str
+    salt: str = ""
+    digest: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class StorageAccount:
+    """A storage account, addressed as in Resource Manager; ids compare without case."""
+
+    tenant_id: str
+    subscription_id: str
+    resource_group: str
+    name: str
+    location: str = "westeurope"
+
+    @property
+    def resource_id(self) -> str:
+        """Its Resource Manager id."""
+        return (
+            f"/subscriptions/{self.subscription_id}/resourceGroups/{self.resource_group}"
+            f"/providers/Microsoft.Storage/storageAccounts/{self.name}"
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class RoleAssignment:
+    """A Resource Manager role, by its name, granted to a principal's object id on a scope and all below it."""
+
+    tenant_id: str
+    principal_id: str
+    role: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """All documents of a directory, for loading a seed in one step."""
+
+    tenants: tuple[Tenant, ...] = ()
+    applications: tuple[Application, ...] = ()
+    service_principals: tuple[ServicePrincipal, ...] = ()
+    users: tuple[User, ...] = ()
+    accounts: tuple[StorageAccount, ...] = ()
+    role_assignments: tuple[RoleAssignment, ...] = ()
+
+
+class Directory:
+    """Look-ups and write-through changes. ``find_x`` may return None; nothing here knows HTTP."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.behaviour = Behaviour().merged(store.setting("behaviour") or {})
+        self._clear()
+        for tenant in store.documents("tenant"):
+            self._index(Tenant(**tenant | {"policy": AppPolicy.from_record(tenant["policy"])}))
+        for record in store.documents("application"):
+            self._index(Application(**_principal_fields(record, uris=True)))
+        for record in store.documents("service_principal"):
+            self._index(ServicePrincipal(**_principal_fields(record, roles=True)))
+        for record in store.documents("user"):
+            self._index(User(**record))
+        for record in store.documents("account"):
+            self._index(StorageAccount(**record))
+        for record in store.documents("role_assignment"):
+            self._index(RoleAssignment(**record))
+
+    def _clear(self) -> None:
+        self.tenants: dict[str, Tenant] = {}
+        self.users: dict[str, User] = {}
+        self.accounts: dict[str, StorageAccount] = {}
+        self.role_assignments: list[RoleAssignment] = []
+        self._applications: dict[str, Application] = {}
+        self._service_principals: dict[str, ServicePrincipal] = {}
+        self._app_by_app_id: dict[str, Application] = {}
+        self._principal_by_app_id: dict[tuple[str, str], ServicePrincipal] = {}
+        self._domains: dict[str, Tenant] = {}
+
+    # Look-ups. Ids compare without case, as Azure's do.
+
+    def find_tenant(self, id_or_domain: str) -> Tenant | None:
+        """The tenant with this id or domain name."""
+        key = id_or_domain.lower()
+        return self.tenants.get(key) or self._domains.get(key)
+
+    def find_application(self, tenant_id: str, *, object_id: str = "", app_id: str = "") -> Application | None:
+        """The tenant's application with this object id, or with this appId."""
+        found = self._applications.get(object_id.lower()) if object_id else self._app_by_app_id.get(app_id.lower())
+        return found if found is not None and found.tenant_id == tenant_id else None
+
+    def find_service_principal(
+        self, tenant_id: str, *, object_id: str = "", app_id: str = ""
+    ) -> ServicePrincipal | None:
+        """The tenant's service principal with this object id, or with this appId."""
+        if not object_id:
+            return self._principal_by_app_id.get((tenant_id, app_id.lower()))
+        found = self._service_principals.get(object_id.lower())
+        return found if found is not None and found.tenant_id == tenant_id else None
+
+    def find_any(self, id_: str) -> Principal | None:
+        """The application or service principal with this object id, else the application with this appId."""
+        key = id_.lower()
+        return self._applications.get(key) or self._service_principals.get(key) or self._app_by_app_id.get(key)
+
+    def applications(self, tenant_id: str | None = None) -> Iterator[Application]:
+        """The applications of one tenant, or all, oldest first."""
+        return (app for app in self._applications.values() if tenant_id in {None, app.tenant_id})
+
+    def service_principals(self, tenant_id: str | None = None) -> Iterator[ServicePrincipal]:
+        """The service principals of one tenant, or all, oldest first."""
+        return (sp for sp in self._service_principals.values() if tenant_id in {None, sp.tenant_id})
+
+    def behaviour_of(self, principal: Principal) -> Behaviour:
+        """The settings in force for an application or its service principal."""
+        app = self._app_by_app_id.get(principal.app_id.lower())
+        return self.behaviour.merged(app.behaviour) if app is not None and app.behaviour else self.behaviour
+
+    def policy_of(self, application: Application) -> AppPolicy | None:
+        """The policy in force: the application's own, else its tenant's."""
+        return application.policy or self.tenants[application.tenant_id].policy
+
+    # Changes. Each is written through; callers group them with ``Store.transaction``.
+
+    def save(self, item: Tenant | Application | ServicePrincipal | User | StorageAccount | RoleAssignment) -> None:
+        """Add or update one object."""
+        self._index(item)
+        kind, id_ = _key(item)
+        self._store.put(kind, id_, _record(item))
+
+    def delete_application(self, application: Application) -> None:
+        """Delete an application and its service principal, as a tenant's administrator would."""
+        self._applications.pop(application.object_id.lower(), None)
+        self._app_by_app_id.pop(application.app_id.lower(), None)
+        self._store.delete("application", application.object_id)
+        principal = self._principal_by_app_id.pop((application.tenant_id, application.app_id.lower()), None)
+        if principal is not None:
+            self._service_principals.pop(principal.object_id.lower(), None)
+            self._store.delete("service_principal", principal.object_id)
+
+    def replace_secret(self, principal: Principal, secret: Secret) -> None:
+        """Write a changed secret (removed, delivered) in the place of the one with its keyId."""
+        principal.secrets = tuple(secret if old.key_id == secret.key_id else old for old in principal.secrets)
+        self._save_principal(principal)
+
+    def add_secret(self, principal: Principal, secret: Secret) -> None:
+        """Append a secret."""
+        principal.secrets = (*principal.secrets, secret)
+        self._save_principal(principal)
+
+    def set_behaviour(self, changes: Mapping[str, Any], application: Application | None = None) -> None:
+        """Change the global settings, or an application's own.
+
+        Raises:
+            ValueError: an unknown name or a value of the wrong kind; nothing was changed.
+        """
+        if application is None:
+            self.behaviour = self.behaviour.merged(changes)
+            self._store.set_setting("behaviour", self.behaviour.to_record())
+            return
+        self.behaviour.merged(changes)
+        application.behaviour = application.behaviour | dict(changes)
+        self.save(application)
+
+    def load(self, contents: Contents) -> None:
+        """Replace everything by ``contents``; settings go back to their defaults. One transaction."""
+        with self._store.transaction():
+            self._store.clear_documents()
+            self._clear()
+            self.behaviour = Behaviour()
+            self._store.set_setting("behaviour", {})
+            self.merge(contents)
+
+    def merge(self, contents: Contents) -> None:
+        """Add ``contents`` to what there is."""
+        items: Iterable[Iterable[Any]] = (
+            contents.tenants,
+            contents.applications,
+            contents.service_principals,
+            contents.users,
+            contents.accounts,
+            contents.role_assignments,
+        )
+        with self._store.transaction():
+            for group in items:
+                for item in group:
+                    self.save(item)
+
+    def _save_principal(self, principal: Principal) -> None:
+        if isinstance(principal, Application | ServicePrincipal):
+            self.save(principal)
+
+    def _index(self, item: Tenant | Application | ServicePrincipal | User | StorageAccount | RoleAssignment) -> None:
+        match item:
+            case Tenant():
+                self.tenants[item.tenant_id] = item
+                self._domains[item.domain.lower()] = item
+            case Application():
+                self._applications[item.object_id.lower()] = item
+                self._app_by_app_id[item.app_id.lower()] = item
+            case ServicePrincipal():
+                self._service_principals[item.object_id.lower()] = item
+                self._principal_by_app_id[item.tenant_id, item.app_id.lower()] = item
+            case User():
+                self.users[item.object_id.lower()] = item
+            case StorageAccount():
+                self.accounts[item.resource_id.lower()] = item
+            case RoleAssignment():
+                self.role_assignments.append(item)
+
+
+def new_tenant(
+    *, tenant_id: str | None, name: str, domain: str | None, cloud: str, created_at: datetime
+) -> tuple[Tenant, tuple[ServicePrincipal, ...]]:
+    """A tenant and the service principals of Graph and Resource Manager, which every tenant has."""
+    identity = (tenant_id or str(uuid.uuid4())).lower()
+    tenant = Tenant(
+        tenant_id=identity,
+        name=name,
+        domain=(domain or f"{name.lower().replace(' ', '')}-{identity[:8]}.onmicrosoft.com"),
+        cloud_name=cloud,
+    )
+    built_in = (("Microsoft Graph", GRAPH_APP_ID), ("Windows Azure Service Management API", ARM_APP_ID))
+    principals = tuple(
+        ServicePrincipal(
+            object_id=str(uuid.uuid5(uuid.UUID(identity), app_id)),
+            app_id=app_id,
+            tenant_id=identity,
+            name=title,
+            created_at=created_at,
+        )
+        for title, app_id in built_in
+    )
+    return tenant, principals
+
+
+def _key(item: object) -> tuple[str, str]:
+    match item:
+        case Tenant():
+            return "tenant", item.tenant_id
+        case Application():
+            return "application", item.object_id
+        case ServicePrincipal():
+            return "service_principal", item.object_id
+        case User():
+            return "user", item.object_id
+        case StorageAccount():
+            return "account", item.resource_id.lower()
+        case RoleAssignment():
+            return "role_assignment", f"{item.principal_id} {item.role} {item.scope}".lower()
+    raise TypeError(type(item).__name__)
+
+
+def _record(item: Tenant | Application | ServicePrincipal | User | StorageAccount | RoleAssignment) -> dict[str, Any]:
+    if not isinstance(item, Application | ServicePrincipal):
+        return asdict(item)
+    record = {name: getattr(item, name) for name in _field_names(type(item))}
+    record["created_at"] = item.created_at.isoformat()
+    record["secrets"] = [secret.to_record() for secret in item.secrets]
+    if isinstance(item, Application):
+        record["policy"] = item.policy.to_record() if item.policy else None
+    return record
+
+
+def _field_names(kind: type[Application | ServicePrincipal]) -> tuple[str, ...]:
+    return tuple(kind.__dataclass_fields__)
+
+
+def _principal_fields(record: Mapping[str, Any], *, uris: bool = False, roles: bool = False) -> dict[str, Any]:
+    fields = dict(record)
+    fields["created_at"] = datetime.fromisoformat(fields["created_at"])
+    fields["owners"] = tuple(fields["owners"])
+    fields["secrets"] = tuple(Secret.from_record(secret) for secret in fields["secrets"])
+    if uris:
+        fields["identifier_uris"] = tuple(fields["identifier_uris"])
+        fields["policy"] = AppPolicy.from_record(fields["policy"])
+    if roles:
+        fields["roles"] = tuple(fields["roles"])
+    return fields

@@ -1,0 +1,36 @@
+"""The environment variables that lead a program to the sandbox, and keep it from everywhere else.
+
+Azure's Python SDKs read them through three HTTP clients: requests (REQUESTS_CA_BUNDLE), aiohttp and httpx
+(SSL_CERT_FILE), all three HTTPS_PROXY.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+UNSET = ("ALL_PROXY", "all_proxy", "SSL_CERT_DIR", "no_proxy")
+"""Variables that would lead past the sandbox or its roots. (``no_proxy`` wins over ``NO_PROXY`` in some clients.)"""
+
+
+def variables(*, proxy_port: int, ca_file: Path) -> dict[str, str]:
+    """The variables to set.
+
+    ``NO_PROXY`` names loopback and nothing else: whatever a person had in it would lead past the guard.
+    """
+    proxy = f"http://127.0.0.1:{proxy_port}"
+    return {
+        "HTTPS_PROXY": proxy,
+        "https_proxy": proxy,
+        "HTTP_PROXY": proxy,
+        "http_proxy": proxy,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "REQUESTS_CA_BUNDLE": str(ca_file),
+        "CURL_CA_BUNDLE": str(ca_file),
+        "SSL_CERT_FILE": str(ca_file),
+    }
+
+
+def applied(base: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
+    """``base`` with the sandbox's variables set and the interfering ones gone."""
+    return {name: value for name, value in base.items() if name not in UNSET} | dict(changes)

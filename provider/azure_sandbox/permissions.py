@@ -1,0 +1,58 @@
+"""Which Microsoft Graph app roles each call takes, app-only, and the roles' published ids.
+
+Source: the permissions table of microsoftgraph/microsoft-graph-devx-content (``permissions/new/permissions.json``)
+and the "Microsoft Graph permissions reference" on learn.microsoft.com.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+APP_ROLE_IDS: Mapping[str, str] = {
+    "Application.Read.All": "9a5d68dd-52b0-4cc2-bd40-abcf44ac3a30",
+    "Application.ReadWrite.All": "1bfefb4e-e0b5-418b-a88f-73c46d2cc8e9",
+    "Application.ReadWrite.OwnedBy": "18a4783c-866b-4cc7-a460-3d5e5662c884",
+    "Directory.Read.All": "7ab1d382-f21e-4acd-a863-ba3e13f7da61",
+    "Directory.ReadWrite.All": "19dbc75e-c2e2-444c-a770-ec69d8559fc7",
+    "Policy.Read.All": "246dd0d5-5bd0-4def-940b-0421030a5b68",
+    "Policy.ReadWrite.ApplicationConfiguration": "be74164b-cff1-491c-8741-e671cb536e13",
+    "User.Read.All": "df021288-bdef-4463-88db-98f22de89214",
+    "User.ReadWrite.All": "741f803b-c850-494e-b5df-cde7c675a1ca",
+    "User-PasswordProfile.ReadWrite.All": "cc117bb9-00cf-4eb8-b580-ea2a878fe8f7",
+}
+"""Every role that a seed may grant."""
+
+OWNED_BY = "Application.ReadWrite.OwnedBy"
+"""Writes only to objects that the caller's service principal owns; reads everything."""
+
+_READ_ONE = frozenset(
+    {
+        "Application.Read.All",
+        "Application.ReadWrite.All",
+        OWNED_BY,
+        "Directory.Read.All",
+        "Directory.ReadWrite.All",
+    }
+)
+_READ_MANY = _READ_ONE - {"Directory.ReadWrite.All"}
+_WRITE = frozenset({"Application.ReadWrite.All", OWNED_BY, "Directory.ReadWrite.All"})
+_POLICY = frozenset({"Policy.Read.All", "Policy.ReadWrite.ApplicationConfiguration"})
+
+ROLES: Mapping[str, frozenset[str]] = {
+    "graph.listApplications": _READ_MANY,
+    "graph.getApplication": _READ_ONE,
+    "graph.listApplicationOwners": _READ_ONE,
+    "graph.addPassword": _WRITE,
+    "graph.removePassword": _WRITE,
+    "graph.listServicePrincipals": _READ_MANY,
+    "graph.getServicePrincipal": _READ_ONE,
+    "graph.listServicePrincipalOwners": _READ_ONE,
+    "graph.listAppRoleAssignments": _READ_ONE,
+    "graph.addServicePrincipalPassword": _WRITE,
+    "graph.removeServicePrincipalPassword": _WRITE,
+    "graph.getDefaultAppManagementPolicy": _POLICY,
+    # The published table has only the POST of this path; reading takes the policy permissions (learn.microsoft.com,
+    # "List appManagementPolicies").
+    "graph.listAppManagementPolicies": _POLICY | {"Application.Read.All"},
+}
+"""Operation to the roles of which the caller needs any one."""

@@ -1,0 +1,224 @@
+"""The sandbox's process: TLS server, proxy and control API on 127.0.0.1, in one event loop.
+
+``python -m azure_sandbox.server --state DIR`` runs it in the foreground; ``azure-sandbox start`` runs it behind.
+A lock on the state folder says who owns it, and dies with the process, so a killed sandbox leaves nothing to clean up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from azure_sandbox.arm import Arm
+from azure_sandbox.authority import write_private
+from azure_sandbox.control import Control
+from azure_sandbox.gateway import TRANSPORT, Gateway
+from azure_sandbox.graph import Graph
+from azure_sandbox.login import Login
+from azure_sandbox.proxy import Proxy
+from azure_sandbox.seed import BadSeed
+from azure_sandbox.world import World
+
+ADDRESS_FILE = "server.json"
+LOCK_FILE = "lock"
+
+
+class Owned(Exception):
+    """Another process has the state folder."""
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 whose application sees the transport, so that a fault can cut the connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        inner: ASGIApp = self.app  # type: ignore[assignment]
+
+        async def with_transport(scope: Scope, receive: Receive, send: Send) -> None:
+            scope.setdefault("extensions", {})[TRANSPORT] = transport
+            await inner(scope, receive, send)
+
+        self.app = with_transport  # type: ignore[assignment]
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that leaves signals to the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def owning(state: Path) -> Iterator[None]:
+    """Own a state folder for a while; it is made if need be, readable by its owner alone.
+
+    Raises:
+        Owned: another process has it.
+    """
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(state / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Owned(f"another sandbox is running on {state}") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def serve(world: World, *, ready_fd: int | None = None, until_eof_fd: int | None = None) -> None:
+    """Serve a world until a signal, a stop over the control API, or the end of ``until_eof_fd``.
+
+    Args:
+        world: an open world; the caller closes it.
+        ready_fd: a pipe's end that is told ``ready`` and closed once every port listens.
+        until_eof_fd: a pipe's end; the sandbox ends when its writer does.
+    """
+    state = world.state
+    before = read_address(state) or {}
+    tls, proxy_socket, control_socket = (
+        _listen(before.get(name)) for name in ("tls_port", "proxy_port", "control_port")
+    )
+    stopping = asyncio.Event()
+    token = secrets.token_urlsafe(32)
+    address: dict[str, Any] = {
+        "pid": os.getpid(),
+        "version": _version(),
+        "state": str(state),
+        "tls_port": tls.getsockname()[1],
+        "proxy_port": proxy_socket.getsockname()[1],
+        "control_port": control_socket.getsockname()[1],
+    }
+    gateway = Gateway(
+        store=world.store,
+        clock=world.clock,
+        directory=world.directory,
+        faults=world.faults,
+        journal=world.journal,
+        surfaces={
+            "login": Login(world.directory, world.mint),
+            "graph": Graph(world.directory, world.mint),
+            "arm": Arm(world.directory, world.mint),
+        },
+    )
+    proxy = Proxy(address["tls_port"])
+    control = Control(world, token, stopping.set, lambda: {**address, "refused_hosts": dict(proxy.refused)})
+    servers = [
+        _server(gateway, server_file=world.authority.server_file),
+        _server(control.application()),
+    ]
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if threading.current_thread() is threading.main_thread():
+            loop.add_signal_handler(number, stopping.set)
+    if until_eof_fd is not None:
+        loop.add_reader(until_eof_fd, stopping.set)
+    tasks = [
+        asyncio.create_task(server.serve(sockets=[listener]))
+        for server, listener in zip(servers, (tls, control_socket), strict=True)
+    ]
+    listening = await asyncio.start_server(proxy.serve, sock=proxy_socket, limit=256 * 1024)
+    while not all(server.started for server in servers):
+        await asyncio.sleep(0.002)
+    write_private(state / ADDRESS_FILE, json.dumps({**address, "token": token}).encode())
+    if ready_fd is not None:
+        os.write(ready_fd, b"ready")
+        os.close(ready_fd)
+    await stopping.wait()
+    listening.close()
+    world.faults.clear()
+    await proxy.close()
+    for server in servers:
+        server.should_exit = True
+    await asyncio.gather(*tasks)
+
+
+def read_address(state: Path) -> dict[str, Any] | None:
+    """Where the sandbox of a state folder listens, or listened last; None before its first start."""
+    try:
+        found = json.loads((state / ADDRESS_FILE).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _server(application: ASGIApp, *, server_file: Path | None = None) -> _Server:
+    config = uvicorn.Config(
+        application,
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=300,
+        timeout_graceful_shutdown=1,
+        ssl_certfile=server_file,
+    )
+    return _Server(config)
+
+
+def _listen(wanted_port: int | None) -> socket.socket:
+    """Listen on loopback: on the port of last time if it is free, so that environments outlive a restart."""
+    for port in dict.fromkeys((wanted_port or 0, 0)):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+            listener.listen(1024)
+        except OSError:
+            listener.close()
+            continue
+        listener.setblocking(False)
+        return listener
+    raise OSError("no port on 127.0.0.1 is free")
+
+
+def _version() -> str:
+    try:
+        return version("azure-rotator")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the sandbox in the foreground. Exit code 0 after a stop, 1 when it could not start."""
+    parser = argparse.ArgumentParser(prog="azure_sandbox.server")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--seed", type=Path, help="seed file for a folder that has no directory yet")
+    parser.add_argument("--ready-fd", type=int)
+    parser.add_argument("--until-eof-fd", type=int)
+    options = parser.parse_args(arguments)
+    try:
+        seed = options.seed.read_text(encoding="utf-8") if options.seed else None
+        with owning(options.state), contextlib.closing(World(options.state, seed)) as world:
+            asyncio.run(serve(world, ready_fd=options.ready_fd, until_eof_fd=options.until_eof_fd))
+    except (Owned, BadSeed, OSError) as error:
+        print(f"azure-sandbox: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
