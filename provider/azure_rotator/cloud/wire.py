@@ -22,6 +22,7 @@ from kiota_abstractions.authentication import (
 from kiota_abstractions.base_request_configuration import RequestConfiguration
 from kiota_abstractions.native_response_handler import NativeResponseHandler
 from kiota_abstractions.request_information import RequestInformation
+from kiota_http.kiota_client_factory import KiotaClientFactory
 from kiota_http.middleware.options import RedirectHandlerOption, ResponseHandlerOption, RetryHandlerOption
 from msgraph import GraphServiceClient
 from msgraph.generated.applications.item.add_password.add_password_post_request_body import AddPasswordPostRequestBody
@@ -35,8 +36,6 @@ from msgraph.generated.applications_with_app_id.applications_with_app_id_request
 )
 from msgraph.generated.models.password_credential import PasswordCredential
 from msgraph.graph_request_adapter import GraphRequestAdapter
-from msgraph.graph_request_adapter import options as sdk_options
-from msgraph_core.graph_client_factory import GraphClientFactory
 
 from azure_rotator.cloud.endpoints import Endpoints
 from azure_rotator.cloud.faults import Answer, read_answer
@@ -79,11 +78,10 @@ async def connect(
     if trust is None:
         trust = kept.values[_TRUST] = httpx.create_ssl_context()
     async with httpx.AsyncClient(verify=trust, timeout=httpx.Timeout(seconds, connect=seconds / 2)) as bare:
-        bare.base_url = httpx.URL(endpoints.graph_url)
-        client = GraphClientFactory.create_with_default_middleware(
+        # Not GraphClientFactory: its transport does not pass a close on (msgraph-core 1.5), and leaks the connection.
+        client = KiotaClientFactory.create_with_default_middleware(
             client=bare,
             options={
-                **sdk_options,
                 RetryHandlerOption.get_key(): _RETRIES_OFF,
                 RedirectHandlerOption.get_key(): _REDIRECTS_OFF,
             },
