@@ -1,0 +1,55 @@
+"""Audit lines and the outbox of events: rows that are only ever added."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select
+
+from azure_rotator.domain.model import AuditLine, Event
+from azure_rotator.store import tables
+from azure_rotator.store.connect import Database
+
+_LINE = tables.columns_of(tables.audit, AuditLine)
+_EVENT = tables.columns_of(tables.events, Event)
+
+
+def add_line(connection: Connection, line: AuditLine) -> None:
+    """Write the line in the transaction of what it tells about."""
+    connection.execute(insert(tables.audit).values(tables.values_of(line)))
+
+
+def add_event(connection: Connection, event: Event) -> None:
+    """Put the event into the outbox in the transaction of what it tells about."""
+    connection.execute(insert(tables.events).values(tables.values_of(event)))
+
+
+class AuditRows:
+    """The part of the unit of work about audit and events."""
+
+    _db: Database
+
+    def write_audit(self, audit: AuditLine) -> None:
+        with self._db.writing() as connection:
+            add_line(connection, audit)
+
+    def audit_lines(
+        self, *, path: str | None = None, since: datetime | None = None, action: str | None = None
+    ) -> Sequence[AuditLine]:
+        """Lines in the order they were written; ``since`` is inclusive, path and action are exact."""
+        statement = select(*_LINE).order_by(tables.audit.c.sequence)
+        if path is not None:
+            statement = statement.where(tables.audit.c.path == path)
+        if since is not None:
+            statement = statement.where(tables.audit.c.at >= since)
+        if action is not None:
+            statement = statement.where(tables.audit.c.action == action)
+        with self._db.reading() as connection:
+            return [AuditLine(**row) for row in connection.execute(statement).mappings()]
+
+    def events(self) -> Sequence[Event]:
+        """The outbox in the order it was written."""
+        statement = select(*_EVENT).order_by(tables.events.c.sequence)
+        with self._db.reading() as connection:
+            return [Event(**row) for row in connection.execute(statement).mappings()]

@@ -1,0 +1,168 @@
+"""Connections and transactions.
+
+SQLite: WAL with ``synchronous=FULL`` (a committed intent survives a power cut), foreign keys on, a busy timeout. Every
+transaction that writes is ``BEGIN IMMEDIATE``: it waits for the lock at its first statement, where waiting is safe, and
+never has to upgrade a read to a write, which SQLite answers with "locked" at once. A transaction that only reads sees
+one snapshot and waits for nobody. A connection serves one thread at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import QueuePool
+
+from azure_rotator.domain.errors import Unavailable
+from azure_rotator.store.faults import translated
+from azure_rotator.store.location import Location
+
+BUSY_SECONDS = 30.0
+_CONNECTIONS = 24
+_READS = "azure_rotator_reads"
+
+
+class Database:
+    """Transactions on one store.
+
+    Args:
+        lease_seconds: How long a claim or a step's commit keeps a rotation and its lane.
+    """
+
+    def __init__(self, location: Location, *, lease_seconds: float = 30.0, busy_seconds: float = BUSY_SECONDS) -> None:
+        self.location = location
+        self.label = location.label
+        self.lease_seconds = lease_seconds
+        self.engine = _engine(location, busy_seconds)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction: committed at the end, rolled back by any exception."""
+        with translated(self.label), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One snapshot. Nothing may be written in it."""
+        with translated(self.label), self.engine.connect() as connection:
+            reader = connection.execution_options(**{_READS: True})
+            with reader.begin():
+                yield reader
+
+    def close(self) -> None:
+        """Close all connections; the last one of all processes folds the WAL into the file."""
+        self.engine.dispose()
+
+
+def make_file(path: Path) -> None:
+    """An empty file for this user only, in a folder that, if it is new, is for this user only.
+
+    SQLite gives its WAL and index files the permissions of the file.
+
+    Raises:
+        Unavailable: ``StoreUnavailable``.
+    """
+    try:
+        make_folder(path.parent)
+        # An existing file is left alone: SQLite decides whether it is a store.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise Unavailable(
+            "StoreUnavailable",
+            f"the store {path} cannot be made: {error.strerror}",
+            hint="name another place with AZURE_ROTATOR_STORE, or let this user write there",
+            applied="no",
+        ) from None
+
+
+def make_folder(folder: Path) -> None:
+    """Make what is missing of this path, each folder for this user only."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for step in reversed(missing):
+        step.mkdir(mode=0o700, exist_ok=True)
+
+
+def _engine(location: Location, busy_seconds: float) -> Engine:
+    if location.path is None:
+        return _postgresql_engine(location)
+    return _sqlite_engine(location.path, busy_seconds)
+
+
+def _sqlite_engine(path: Path, busy_seconds: float) -> Engine:
+    # mode=rw: a store is made by ``opening.create`` only; a store that vanished is an error and not a new one.
+    uri = f"file:{quote(str(path))}?mode=rw"
+
+    def connect() -> sqlite3.Connection:
+        # isolation_level None: the driver begins no transactions of its own.
+        connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+        try:
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "foreign_keys=ON",
+                "temp_store=MEMORY",
+                "trusted_schema=OFF",
+                "cell_size_check=ON",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    # hide_parameters: an exception of SQLAlchemy quotes the statement, and would quote a refused plain text with it.
+    engine = create_engine(
+        "sqlite+pysqlite://",
+        creator=connect,
+        poolclass=QueuePool,
+        pool_size=_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=busy_seconds,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        reads = connection.get_execution_options().get(_READS, False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    _refuse_inherited_connections(engine)
+    return engine
+
+
+def _postgresql_engine(location: Location) -> Engine:
+    try:
+        import psycopg  # noqa: F401
+    except ModuleNotFoundError:
+        raise Unavailable(
+            "StoreUnavailable",
+            f"the store {location.label} needs the driver psycopg, which is not installed",
+            hint="install psycopg, or name a SQLite file: AZURE_ROTATOR_STORE=sqlite:////absolute/path/store.db",
+            applied="no",
+        ) from None
+    engine = create_engine(location.url or "", pool_size=_CONNECTIONS, pool_pre_ping=True, hide_parameters=True)
+    _refuse_inherited_connections(engine)
+    return engine
+
+
+def _refuse_inherited_connections(engine: Engine) -> None:
+    """A connection carried over fork() would break the parent's locks (sqlite.org/howtocorrupt.html, 2.6)."""
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: object, record: object) -> None:
+        record.info["pid"] = os.getpid()  # type: ignore[attr-defined]
+
+    @event.listens_for(engine, "checkout")
+    def checked_out(connection: object, record: object, proxy: object) -> None:
+        if record.info["pid"] != os.getpid():  # type: ignore[attr-defined]
+            record.dbapi_connection = proxy.dbapi_connection = None  # type: ignore[attr-defined]
+            raise DisconnectionError("a connection of the parent process")

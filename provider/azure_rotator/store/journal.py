@@ -1,0 +1,220 @@
+"""The journal of rotations: reading it, and adding to it. Steps of a running rotation are in ``steps``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, case, insert, literal, or_, select, update
+
+from azure_rotator.domain.errors import Conflict, NotFound
+from azure_rotator.domain.model import ItemState, Rotation, RotationState, Stage, Version
+from azure_rotator.store import tables
+from azure_rotator.store.connect import Database
+from azure_rotator.store.faults import RuleBroken
+from azure_rotator.store.items import add_version, already_managed, changed_meanwhile
+from azure_rotator.store.leases import is_free
+from azure_rotator.store.tables import items, rotations, versions
+
+_ROTATION = tables.columns_of(rotations, Rotation)
+# A rule that another process was faster to fill; the second look finds its row.
+_ATTACHABLE = frozenset({tables.IDEMPOTENCY_KEY, tables.ONE_UNPUBLISHED, tables.ONE_DELETE})
+
+_Add = Callable[[Connection], Rotation]
+
+
+class JournalRows:
+    """The part of the unit of work about the journal's rows."""
+
+    _db: Database
+
+    def get_rotation(self, rotation_id: str) -> Rotation | None:
+        statement = select(*_ROTATION).where(rotations.c.rotation_id == rotation_id)
+        with self._db.reading() as connection:
+            row = connection.execute(statement).mappings().one_or_none()
+        return None if row is None else Rotation(**row)
+
+    def open_rotations(self, *, item_id: str | None = None) -> Sequence[Rotation]:
+        statement = select(*_ROTATION).where(tables.OPEN).order_by(rotations.c.created_at, rotations.c.rotation_id)
+        if item_id is not None:
+            statement = statement.where(rotations.c.item_id == item_id)
+        with self._db.reading() as connection:
+            return [Rotation(**row) for row in connection.execute(statement).mappings()]
+
+    def operations(self, operation_ids: Collection[str]) -> Mapping[str, Rotation]:
+        if not operation_ids:
+            return {}
+        statement = select(*_ROTATION).where(rotations.c.rotation_id.in_(set(operation_ids)))
+        with self._db.reading() as connection:
+            return {row["rotation_id"]: Rotation(**row) for row in connection.execute(statement).mappings()}
+
+    def held_key_ids(self, key_ids: Collection[str]) -> Mapping[str, str]:
+        """See ``ports.UnitOfWork``; the keys of the answer are written as the caller wrote them."""
+        if not key_ids:
+            return {}
+        statement = select(versions.c.key_id_lower, versions.c.item_id).where(
+            versions.c.key_id_lower.in_({key_id.lower() for key_id in key_ids}), tables.HELD
+        )
+        with self._db.reading() as connection:
+            holders: dict[str, str] = {row.key_id_lower: row.item_id for row in connection.execute(statement)}
+        return {key_id: holders[key_id.lower()] for key_id in key_ids if key_id.lower() in holders}
+
+    def lanes(self) -> Sequence[str]:
+        statement = select(rotations.c.lane).distinct().order_by(rotations.c.lane)
+        with self._db.reading() as connection:
+            return list(connection.execute(statement).scalars())
+
+    def insert_rotation(self, rotation: Rotation) -> Rotation:
+        """See ``ports.UnitOfWork``.
+
+        Raises:
+            NotFound: ``ItemNotFound``.
+            Conflict: ``ItemLocked``, the item is being deleted or undone: nothing may be minted for it any more.
+        """
+        same_work = or_(
+            rotations.c.idempotency_key == rotation.idempotency_key,
+            (rotations.c.item_id == rotation.item_id) & tables.UNPUBLISHED,
+        )
+
+        def add(connection: Connection) -> Rotation:
+            item = _locked_item(connection, rotation.item_id)
+            found = _first(connection, same_work, rotation)
+            if found is not None:
+                return found
+            _refuse_unless_in_use(item, rotation.item_id)
+            connection.execute(insert(rotations).values(tables.values_of(rotation)))
+            return rotation
+
+        return self._attached(add)
+
+    def insert_adoption(self, rotation: Rotation, version: Version) -> None:
+        """See ``ports.UnitOfWork``. Raises what ``insert_rotation`` does, too."""
+        name = rotation.item_id
+        try:
+            with self._db.writing() as connection:
+                item = _locked_item(connection, rotation.item_id)
+                name = _refuse_unless_in_use(item, rotation.item_id)
+                connection.execute(insert(rotations).values(tables.values_of(rotation)))
+                add_version(connection, version)
+        except RuleBroken as broken:
+            if broken.rule in _ATTACHABLE:
+                raise Conflict(
+                    "ItemLocked",
+                    f'the item "{name}" has a rotation that is not finished',
+                    hint="wait until the rotation is published, then repeat the change",
+                ) from None
+            if broken.rule == tables.KEY_ID:
+                raise already_managed(self._db, version.key_id) from None
+            raise
+
+    def begin_delete(self, rotation: Rotation, *, revision: int) -> Rotation:
+        """See ``ports.UnitOfWork``.
+
+        What the item's other rotations minted stays known: a pending version becomes abandoned, ``mint_uncertain``
+        stays as it is. Their fences move on, so that a worker that slept through its lease cannot publish any more.
+        """
+        same_work = or_(
+            rotations.c.idempotency_key == rotation.idempotency_key,
+            (rotations.c.item_id == rotation.item_id) & tables.OPEN_DELETE,
+        )
+
+        def add(connection: Connection) -> Rotation:
+            item = _locked_item(connection, rotation.item_id)
+            found = _first(connection, same_work, rotation)
+            if found is not None:
+                return found
+            if item is None or item.revision != revision:
+                raise changed_meanwhile(rotation.item_id if item is None else item.name)
+            _refuse_running(connection, rotation.item_id, item.name)
+            _close_others(connection, rotation)
+            connection.execute(insert(rotations).values(tables.values_of(rotation)))
+            return rotation
+
+        return self._attached(add)
+
+    def _attached(self, add: _Add) -> Rotation:
+        try:
+            with self._db.writing() as connection:
+                return add(connection)
+        except RuleBroken as broken:
+            if broken.rule not in _ATTACHABLE:
+                raise
+        with self._db.writing() as connection:
+            return add(connection)
+
+
+class _Item(NamedTuple):
+    name: str
+    state: ItemState
+    revision: int
+
+
+def _locked_item(connection: Connection, item_id: str) -> _Item | None:
+    """The item's row, kept from changing: whether it is deleted and what is begun for it is decided one at a time."""
+    columns = (items.c.name, items.c.state, items.c.revision)
+    row = connection.execute(select(*columns).where(items.c.item_id == item_id).with_for_update()).one_or_none()
+    return None if row is None else _Item(*row)
+
+
+def _refuse_unless_in_use(item: _Item | None, item_id: str) -> str:
+    if item is None:
+        raise NotFound("ItemNotFound", f"the item {item_id} was deleted meanwhile")
+    if item.state not in {ItemState.CREATING, ItemState.ACTIVE}:
+        raise Conflict(
+            "ItemLocked",
+            f'the item "{item.name}" is being deleted',
+            hint="wait until it is gone, or look at its last error",
+        )
+    return item.name
+
+
+def _first(connection: Connection, same_work: ColumnElement[bool], rotation: Rotation) -> Rotation | None:
+    # A row with the same idempotency key goes before one that merely stands in the way.
+    order = case((rotations.c.idempotency_key == rotation.idempotency_key, 0), else_=1)
+    row = connection.execute(select(*_ROTATION).where(same_work).order_by(order).limit(1)).mappings().one_or_none()
+    return None if row is None else Rotation(**row)
+
+
+def _refuse_running(connection: Connection, item_id: str, name: str) -> None:
+    running = connection.execute(
+        select(rotations.c.rotation_id)
+        .where(rotations.c.item_id == item_id, tables.OPEN, ~is_free(rotations.c.lease_until))
+        .limit(1)
+    ).scalar_one_or_none()
+    if running is not None:
+        raise Conflict(
+            "ItemLocked",
+            f'the item "{name}" is being rotated ({running})',
+            hint="wait until the rotation is published, then delete the item",
+            details={"rotation_id": running},
+        )
+
+
+def _close_others(connection: Connection, rotation: Rotation) -> None:
+    published = rotations.c.state.in_([RotationState.PUBLISHED, RotationState.RETIRING])
+    connection.execute(
+        update(rotations)
+        .where(rotations.c.item_id == rotation.item_id, tables.OPEN)
+        .values(
+            state=case((published, _state(RotationState.DONE)), else_=_state(RotationState.FAILED)),
+            closed=~published,
+            fence=rotations.c.fence + 1,
+            worker=None,
+            lease_until=None,
+            updated_at=rotation.created_at,
+        )
+    )
+    connection.execute(
+        update(versions)
+        .where(versions.c.item_id == rotation.item_id, versions.c.stage == Stage.PENDING)
+        .values(stage=Stage.ABANDONED)
+    )
+    connection.execute(
+        update(items)
+        .where(items.c.item_id == rotation.item_id)
+        .values(state=ItemState.DELETING, revision=items.c.revision + 1, modified_at=rotation.created_at)
+    )
+
+
+def _state(state: RotationState) -> ColumnElement[RotationState]:
+    return literal(state, rotations.c.state.type)

@@ -1,0 +1,142 @@
+"""Who works on what: the lease of a rotation and the permit of a lane, by the database's clock.
+
+    free ──claim──> held (fence + 1, lease_until = now + lease) ──release──> free
+                      │ extend, or any step's commit: lease_until moves
+                      └─ lease_until passes: anyone may claim; the old holder's fence no longer matches
+
+Rotation and permit are always touched in one transaction, the rotation first: one cannot outlive the other, and two
+workers cannot lock them crosswise.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from azure_rotator.domain.errors import LeaseLost
+from azure_rotator.domain.ports import Claim, LaneClaim
+from azure_rotator.store.column_types import database_now
+from azure_rotator.store.connect import Database
+from azure_rotator.store.tables import OPEN, permits, rotations
+
+
+def is_free(lease_until: Column[float | None] | Column[Any]) -> ColumnElement[bool]:
+    """Nobody holds it, or no longer."""
+    return or_(lease_until.is_(None), lease_until < database_now())
+
+
+def holds_rotation(claim: Claim) -> ColumnElement[bool]:
+    """The row is still this claim's. The worker is compared too: a release leaves the fence as it is."""
+    return and_(
+        rotations.c.rotation_id == claim.rotation_id,
+        rotations.c.fence == claim.fence,
+        rotations.c.worker == claim.worker,
+    )
+
+
+def extend_permit(connection: Connection, claim: Claim | LaneClaim, lease_seconds: float) -> None:
+    """Extend the permit in the caller's transaction.
+
+    Raises:
+        LeaseLost: The lane is somebody else's by now, even if the rotation is not.
+    """
+    statement = update(permits).where(_holds_permit(claim)).values(lease_until=database_now() + lease_seconds)
+    if connection.execute(statement).rowcount != 1:
+        raise LeaseLost(claim.rotation_id if isinstance(claim, Claim) else claim.lane)
+
+
+class Leases:
+    """The part of the unit of work about leases and permits."""
+
+    _db: Database
+
+    def claim(self, rotation_id: str, worker: str, now: datetime) -> Claim | None:
+        candidate = (
+            select(rotations.c.lane)
+            .where(
+                rotations.c.rotation_id == rotation_id,
+                OPEN,
+                rotations.c.next_attempt_at <= now,
+                is_free(rotations.c.lease_until),
+            )
+            .with_for_update(skip_locked=True)
+        )
+        with self._db.writing() as connection:
+            lane = connection.execute(candidate).scalar_one_or_none()
+            if lane is None:
+                return None
+            permit_fence = self._take_permit(connection, lane, worker, now)
+            if permit_fence is None:
+                return None
+            taken = (
+                update(rotations)
+                .where(rotations.c.rotation_id == rotation_id)
+                .values(
+                    worker=worker,
+                    lease_until=database_now() + self._db.lease_seconds,
+                    fence=rotations.c.fence + 1,
+                )
+                .returning(rotations.c.fence)
+            )
+            fence = connection.execute(taken).scalar_one()
+        return Claim(rotation_id=rotation_id, lane=lane, worker=worker, fence=fence, permit_fence=permit_fence)
+
+    def claim_lane(self, lane: str, worker: str, now: datetime) -> LaneClaim | None:
+        with self._db.writing() as connection:
+            permit_fence = self._take_permit(connection, lane, worker, now)
+        return None if permit_fence is None else LaneClaim(lane=lane, worker=worker, permit_fence=permit_fence)
+
+    def extend(self, claim: Claim | LaneClaim) -> None:
+        with self._db.writing() as connection:
+            if isinstance(claim, Claim):
+                statement = (
+                    update(rotations)
+                    .where(holds_rotation(claim))
+                    .values(lease_until=database_now() + self._db.lease_seconds)
+                )
+                if connection.execute(statement).rowcount != 1:
+                    raise LeaseLost(claim.rotation_id)
+            extend_permit(connection, claim, self._db.lease_seconds)
+
+    def release(self, claim: Claim | LaneClaim) -> None:
+        with self._db.writing() as connection:
+            if isinstance(claim, Claim):
+                connection.execute(update(rotations).where(holds_rotation(claim)).values(worker=None, lease_until=None))
+            connection.execute(update(permits).where(_holds_permit(claim)).values(worker=None, lease_until=None))
+
+    def hold_lane(self, lane: str, until: datetime) -> None:
+        statement = (
+            update(permits)
+            .where(permits.c.lane == lane, or_(permits.c.not_before.is_(None), permits.c.not_before < until))
+            .values(not_before=until)
+        )
+        with self._db.writing() as connection:
+            _ensure_permit(connection, lane)
+            connection.execute(statement)
+
+    def _take_permit(self, connection: Connection, lane: str, worker: str, now: datetime) -> int | None:
+        _ensure_permit(connection, lane)
+        statement = (
+            update(permits)
+            .where(
+                permits.c.lane == lane,
+                is_free(permits.c.lease_until),
+                or_(permits.c.not_before.is_(None), permits.c.not_before <= now),
+            )
+            .values(worker=worker, lease_until=database_now() + self._db.lease_seconds, fence=permits.c.fence + 1)
+            .returning(permits.c.fence)
+        )
+        return connection.execute(statement).scalar_one_or_none()
+
+
+def _holds_permit(claim: Claim | LaneClaim) -> ColumnElement[bool]:
+    return and_(permits.c.lane == claim.lane, permits.c.fence == claim.permit_fence, permits.c.worker == claim.worker)
+
+
+def _ensure_permit(connection: Connection, lane: str) -> None:
+    # The two databases spell it alike, SQLAlchemy has it per dialect.
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    connection.execute(insert(permits).values(lane=lane, fence=0).on_conflict_do_nothing())

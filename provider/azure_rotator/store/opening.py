@@ -1,0 +1,209 @@
+"""Finding, making, upgrading and opening a store.
+
+The composition root brings store and key together; the order makes a crash harmless (a key without a store is nothing,
+a store without its key would be lost)::
+
+    found = peek(url)                       # None: no store yet
+    if found is None:
+        ...                                 # make or find the key, on disk before the store
+        found = create(url, store_id=..., key_check=...)
+    ...                                     # refuse a missing or another key: nothing was written
+    unit_of_work = open_store(url, lease_seconds=30.0)
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, insert, inspect, select, text
+
+from azure_rotator.domain.errors import Corrupt, Unavailable
+from azure_rotator.store import tables
+from azure_rotator.store.connect import BUSY_SECONDS, Database, make_file
+from azure_rotator.store.faults import translated
+from azure_rotator.store.location import Location, locate
+from azure_rotator.store.unit_of_work import SqlUnitOfWork
+
+# Every revision of the schema, oldest first. Kept here so that opening a current store does not load Alembic (275 ms);
+# a test holds it against the scripts.
+REVISIONS = ("0001",)
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreMeta:
+    """What a store says about itself.
+
+    Args:
+        key_check: The check value of the key that it was made with.
+        revision: Its schema's revision.
+    """
+
+    store_id: str
+    key_check: str
+    revision: str
+
+
+def peek(url: str, *, busy_seconds: float = BUSY_SECONDS) -> StoreMeta | None:
+    """Look at a store without changing it; None where there is none yet.
+
+    Raises:
+        Rejected: ``ParameterInvalid``, the URL.
+        Unavailable: ``StoreUnavailable``.
+        Corrupt: ``StoreCorrupt``; ``StoreSchemaMismatch`` for a schema of a newer release or of another program.
+    """
+    location = locate(url)
+    if location.path is not None and not location.path.exists():
+        return None
+    with closing(Database(location, busy_seconds=busy_seconds)) as database, database.reading() as connection:
+        return _meta(connection, location)
+
+
+def create(url: str, *, store_id: str, key_check: str, busy_seconds: float = BUSY_SECONDS) -> StoreMeta:
+    """Make a store, in one transaction: after a crash there is a whole one or none.
+
+    Returns:
+        What the store says, which is another process's answer if that one was faster: compare ``key_check``.
+    """
+    location = locate(url)
+    if location.path is not None:
+        make_file(location.path)
+        _use_wal(location.path, location.label, busy_seconds)
+    with closing(Database(location, busy_seconds=busy_seconds)) as database:
+        if location.path is None:
+            _migrate(database)
+        with database.writing() as connection:
+            if location.path is not None and not inspect(connection).get_table_names():
+                _make_schema(connection)
+            found = _meta(connection, location)
+            if found is None:
+                connection.execute(insert(tables.meta).values(store_id=store_id, key_check=key_check))
+                found = StoreMeta(store_id=store_id, key_check=key_check, revision=REVISIONS[-1])
+            return found
+
+
+def upgrade(url: str) -> None:
+    """Bring the schema to this release's revision, in one transaction. Nothing happens if it is there already."""
+    location = locate(url)
+    if peek(url) is None and location.path is not None:
+        raise _no_store(location)
+    with closing(Database(location)) as database:
+        _migrate(database)
+
+
+def open_store(url: str, *, lease_seconds: float = 30.0, busy_seconds: float = BUSY_SECONDS) -> SqlUnitOfWork:
+    """Open a store that exists; a SQLite store of an older release is upgraded first.
+
+    Args:
+        lease_seconds: How long a claim lasts without being extended.
+        busy_seconds: How long a transaction waits for another process's lock.
+
+    Raises:
+        Rejected: ``ParameterInvalid``, the URL.
+        Unavailable: ``StoreUnavailable``, also when there is no store.
+        Corrupt: ``StoreCorrupt``; ``StoreSchemaMismatch``.
+    """
+    location = locate(url)
+    found = peek(url, busy_seconds=busy_seconds)
+    if found is None:
+        raise _no_store(location)
+    if found.revision != REVISIONS[-1]:
+        if location.path is None:
+            raise Corrupt(
+                "StoreSchemaMismatch",
+                f"the store {location.label} has the schema {found.revision}, this release needs {REVISIONS[-1]}",
+                hint="upgrade it once for all processes: azure-rotator db upgrade",
+            )
+        upgrade(url)
+    database = Database(location, lease_seconds=lease_seconds, busy_seconds=busy_seconds)
+    return SqlUnitOfWork(database, found.store_id)
+
+
+def _meta(connection: Connection, location: Location) -> StoreMeta | None:
+    names = set(inspect(connection).get_table_names())
+    if not names:
+        return None
+    if not {"alembic_version", tables.meta.name} <= names:
+        raise Corrupt(
+            "StoreSchemaMismatch",
+            f"{location.label} is a database of another program, not a store of azure-rotator",
+            hint="name another file with AZURE_ROTATOR_STORE",
+        )
+    revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    if revision not in REVISIONS:
+        raise Corrupt(
+            "StoreSchemaMismatch",
+            f"the store {location.label} has the schema {revision}, which this release does not know",
+            hint="a newer release wrote it: install that release or a newer one",
+            details={"revision": revision, "known": list(REVISIONS)},
+        )
+    row = connection.execute(select(tables.meta.c.store_id, tables.meta.c.key_check)).one_or_none()
+    return None if row is None else StoreMeta(store_id=row.store_id, key_check=row.key_check, revision=revision)
+
+
+def _make_schema(connection: Connection) -> None:
+    """What the migrations make, without Alembic; a test proves that both make the same."""
+    tables.metadata.create_all(connection)
+    connection.execute(
+        text(
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+            "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+        )
+    )
+    connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": REVISIONS[-1]})
+
+
+def _use_wal(path: Path, label: str, busy_seconds: float) -> None:
+    """Switch a new file to WAL. SQLite does not wait for a process that does the same just now, so we do."""
+    give_up_at = time.monotonic() + busy_seconds
+    while True:
+        try:
+            with closing(sqlite3.connect(path, timeout=busy_seconds)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                break
+        except sqlite3.Error:
+            break
+        time.sleep(0.01)
+    # Anything else is told by the first real connection, in the one place where codes become errors.
+
+
+def _migrate(database: Database) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    with translated(database.label), database.engine.connect() as connection:
+        if database.location.path is not None:
+            # A table that is rebuilt is dropped for a moment. The pragma does nothing inside a transaction.
+            _foreign_keys(connection, on=False)
+        try:
+            with connection.begin():
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        finally:
+            if database.location.path is not None:
+                _foreign_keys(connection, on=True)
+
+
+def _foreign_keys(connection: Connection, *, on: bool) -> None:
+    driver: Any = connection.connection.driver_connection
+    driver.execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
+
+
+def _no_store(location: Location) -> Unavailable:
+    return Unavailable(
+        "StoreUnavailable",
+        f"there is no store at {location.label}",
+        hint="look at AZURE_ROTATOR_STORE; a new store is made when the first target is created",
+        applied="no",
+    )

@@ -1,0 +1,342 @@
+"""The steps of a running rotation: each one transaction, under the fence, extending lease and permit.
+
+A step that finds its rotation or its lane with somebody else raises ``LeaseLost`` and changes nothing. ``attempts``
+counts failures in a row, so what is known to have worked sets it to 0: a stored mint, a publication, a read that no
+longer lists the credential. An intent does not. ``confirmations`` belong to what is looked at now; whatever begins or
+ends such a look sets them to 0, or an old count would vouch for a new credential.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, exists, func, literal, or_, select, update
+
+from azure_rotator.domain.errors import Corrupt, LeaseLost
+from azure_rotator.domain.model import (
+    AuditLine,
+    Event,
+    ItemState,
+    RotationState,
+    RotatorStatus,
+    Stage,
+    Trigger,
+    Version,
+)
+from azure_rotator.domain.ports import Claim, Failure, Publication
+from azure_rotator.store import audit as audit_rows
+from azure_rotator.store.column_types import Instant, database_now
+from azure_rotator.store.connect import Database
+from azure_rotator.store.items import add_version
+from azure_rotator.store.leases import extend_permit, holds_rotation
+from azure_rotator.store.tables import items, rotations, versions
+
+_NO_ERROR: dict[str, Any] = {"error_code": None, "error_text": None}
+
+
+class Steps:
+    """The part of the unit of work about fenced state changes."""
+
+    _db: Database
+
+    # --- up to the publication
+
+    def resume(self, claim: Claim, at: datetime) -> None:
+        with self._db.writing() as connection:
+            self._advance(
+                connection, claim, at, state=RotationState.PLANNED, confirmations=0, attempts=0, next_attempt_at=at
+            )
+
+    def begin_minting(self, claim: Claim, at: datetime) -> None:
+        with self._db.writing() as connection:
+            self._advance(connection, claim, at, state=RotationState.MINTING, mint_uncertain=True, confirmations=0)
+
+    def mint_settled(self, claim: Claim, at: datetime) -> None:
+        with self._db.writing() as connection:
+            self._advance(connection, claim, at, mint_uncertain=False, confirmations=0)
+
+    def store_pending(self, claim: Claim, version: Version, proof_deadline_at: datetime, at: datetime) -> None:
+        with self._db.writing() as connection:
+            self._advance(
+                connection,
+                claim,
+                at,
+                state=RotationState.MINTED,
+                mint_uncertain=False,
+                confirmations=0,
+                attempts=0,
+                proof_deadline_at=proof_deadline_at,
+            )
+            add_version(connection, version)
+
+    def record_proof(
+        self, claim: Claim, *, successes: int, attempts: int, next_attempt_at: datetime, at: datetime
+    ) -> None:
+        with self._db.writing() as connection:
+            self._advance(
+                connection,
+                claim,
+                at,
+                state=RotationState.PROVING,
+                confirmations=successes,
+                attempts=attempts,
+                next_attempt_at=next_attempt_at,
+            )
+
+    def publish(self, claim: Claim, publication: Publication) -> None:
+        at = publication.published_at
+        with self._db.writing() as connection:
+            item_id, _ = self._advance(
+                connection,
+                claim,
+                at,
+                state=RotationState.PUBLISHED,
+                replaced_version_id=publication.replaced_version_id,
+                next_attempt_at=publication.next_attempt_at,
+                confirmations=0,
+                attempts=0,
+                **_NO_ERROR,
+            )
+            # The old one steps down first: two current versions are refused by an index at every moment.
+            if publication.replaced_version_id is not None:
+                replaced = {"stage": Stage.PREVIOUS, "retire_at": publication.retire_at}
+                _move(connection, claim, publication.replaced_version_id, item_id, Stage.CURRENT, replaced)
+            _move(connection, claim, publication.version_id, item_id, Stage.PENDING, {"stage": Stage.CURRENT})
+            if publication.retire_early:
+                _retire_early(connection, item_id, publication)
+            changed = connection.execute(
+                update(items)
+                .where(items.c.item_id == item_id)
+                .values(
+                    state=ItemState.ACTIVE,
+                    last_rotation_at=at,
+                    next_rotation_at=publication.next_rotation_at,
+                    rotator_status=RotatorStatus.SUCCEEDED,
+                    sealed_login=None,
+                    modified_at=at,
+                    revision=items.c.revision + 1,
+                    **_NO_ERROR,
+                )
+            )
+            if changed.rowcount != 1:
+                raise _inconsistent(claim, f"its item {item_id} does not exist")
+            audit_rows.add_event(connection, publication.event)
+            audit_rows.add_line(connection, publication.audit)
+
+    # --- after it
+
+    def begin_retiring(self, claim: Claim, at: datetime) -> None:
+        with self._db.writing() as connection:
+            self._advance(connection, claim, at, state=RotationState.RETIRING, confirmations=0)
+
+    def record_absence(self, claim: Claim, *, confirmations: int, next_attempt_at: datetime, at: datetime) -> None:
+        changes: dict[str, Any] = {"attempts": 0} if confirmations else {}
+        with self._db.writing() as connection:
+            self._advance(
+                connection, claim, at, confirmations=confirmations, next_attempt_at=next_attempt_at, **changes
+            )
+
+    def finish_retiring(self, claim: Claim, version_ids: Sequence[str], at: datetime, *, done: bool) -> None:
+        changes: dict[str, Any] = {"state": RotationState.DONE, **_NO_ERROR} if done else {}
+        with self._db.writing() as connection:
+            item_id, _ = self._advance(connection, claim, at, confirmations=0, attempts=0, **changes)
+            these = and_(versions.c.item_id == item_id, versions.c.version_id.in_(version_ids))
+            # What never was a version leaves no history, and its number may be another's by now.
+            connection.execute(delete(versions).where(these, versions.c.stage == Stage.ABANDONED))
+            connection.execute(
+                update(versions)
+                .where(these, versions.c.stage != Stage.REVOKED)
+                .values(stage=Stage.REVOKED, revoked_at=at)
+            )
+            if done:
+                connection.execute(
+                    update(items)
+                    .where(items.c.item_id == item_id, items.c.rotator_status == RotatorStatus.PARTIAL)
+                    .values(rotator_status=RotatorStatus.SUCCEEDED, **_NO_ERROR)
+                )
+
+    # --- when it does not work
+
+    def defer(
+        self,
+        claim: Claim,
+        failure: Failure,
+        *,
+        attempts: int,
+        next_attempt_at: datetime,
+        status: str | None,
+        at: datetime,
+    ) -> None:
+        shown = {"error_code": failure.code, "error_text": failure.text}
+        with self._db.writing() as connection:
+            item_id, _ = self._advance(
+                connection, claim, at, attempts=attempts, next_attempt_at=next_attempt_at, **shown
+            )
+            if status is not None:
+                _show(connection, item_id, RotatorStatus(status), shown)
+
+    def fail(
+        self, claim: Claim, failure: Failure, *, event: Event | None, audit: AuditLine, undo_item: bool, at: datetime
+    ) -> None:
+        shown = {"error_code": failure.code, "error_text": failure.text}
+        with self._db.writing() as connection:
+            # What was counted (proofs, failures in a row) was about the mint; the clean-up counts its own.
+            item_id, _ = self._advance(
+                connection,
+                claim,
+                at,
+                state=RotationState.FAILED,
+                next_attempt_at=at,
+                confirmations=0,
+                attempts=0,
+                **shown,
+            )
+            connection.execute(
+                update(versions)
+                .where(versions.c.rotation_id == claim.rotation_id, versions.c.stage == Stage.PENDING)
+                .values(stage=Stage.ABANDONED)
+            )
+            _show(connection, item_id, RotatorStatus.FAILED, shown)
+            if undo_item:
+                _change_state(connection, item_id, ItemState.UNDOING, at)
+            if event is not None:
+                audit_rows.add_event(connection, event)
+            audit_rows.add_line(connection, audit)
+
+    def drop_abandoned(self, claim: Claim, version_id: str, at: datetime) -> None:
+        with self._db.writing() as connection:
+            item_id, _ = self._advance(connection, claim, at, confirmations=0)
+            connection.execute(
+                delete(versions).where(
+                    versions.c.version_id == version_id,
+                    versions.c.item_id == item_id,
+                    versions.c.stage == Stage.ABANDONED,
+                )
+            )
+
+    def drop_item(self, claim: Claim, audit: AuditLine | None, at: datetime) -> None:
+        with self._db.writing() as connection:
+            item_id, trigger = self._advance(connection, claim, at)
+            end: dict[str, Any] = (
+                {"state": RotationState.DONE, **_NO_ERROR}
+                if trigger is Trigger.DELETE
+                else {"state": RotationState.FAILED, "closed": True}
+            )
+            connection.execute(update(rotations).where(rotations.c.rotation_id == claim.rotation_id).values(end))
+            connection.execute(delete(versions).where(versions.c.item_id == item_id))
+            connection.execute(delete(items).where(items.c.item_id == item_id))
+            if audit is not None:
+                audit_rows.add_line(connection, audit)
+
+    def cancel_delete(self, claim: Claim, failure: Failure, audit: AuditLine, at: datetime) -> None:
+        """See ``ports.UnitOfWork``. What ``begin_delete`` closed is open again where a credential is left to remove."""
+        with self._db.writing() as connection:
+            item_id, _ = self._advance(
+                connection,
+                claim,
+                at,
+                state=RotationState.FAILED,
+                closed=True,
+                error_code=failure.code,
+                error_text=failure.text,
+            )
+            _change_state(connection, item_id, ItemState.ACTIVE, at)
+            _reopen(connection, item_id, at)
+            audit_rows.add_line(connection, audit)
+
+    def _advance(self, connection: Connection, claim: Claim, at: datetime, **changes: Any) -> tuple[str, Trigger]:
+        row = connection.execute(
+            update(rotations)
+            .where(holds_rotation(claim))
+            .values(updated_at=at, lease_until=database_now() + self._db.lease_seconds, **changes)
+            .returning(rotations.c.item_id, rotations.c.trigger)
+        ).one_or_none()
+        if row is None:
+            raise LeaseLost(claim.rotation_id)
+        extend_permit(connection, claim, self._db.lease_seconds)
+        return row.item_id, row.trigger
+
+
+def _move(
+    connection: Connection, claim: Claim, version_id: str, item_id: str, stage: Stage, values: dict[str, Any]
+) -> None:
+    statement = (
+        update(versions)
+        .where(versions.c.version_id == version_id, versions.c.item_id == item_id, versions.c.stage == stage)
+        .values(values)
+    )
+    if connection.execute(statement).rowcount != 1:
+        raise _inconsistent(claim, f"its {stage} version {version_id} does not exist")
+
+
+def _retire_early(connection: Connection, item_id: str, publication: Publication) -> None:
+    connection.execute(
+        update(versions)
+        .where(
+            versions.c.item_id == item_id,
+            versions.c.version_id.in_(publication.retire_early),
+            versions.c.stage == Stage.PREVIOUS,
+        )
+        .values(retire_at=publication.published_at)
+    )
+    # Not fenced: these rotations share this one's lane, so nobody works on them while this claim holds.
+    connection.execute(
+        update(rotations)
+        .where(
+            rotations.c.item_id == item_id,
+            rotations.c.state == RotationState.PUBLISHED,
+            rotations.c.replaced_version_id.in_(publication.retire_early),
+        )
+        .values(next_attempt_at=publication.published_at)
+    )
+
+
+def _reopen(connection: Connection, item_id: str, at: datetime) -> None:
+    """Give every credential that is still to be removed its rotation back: nobody else would remove it."""
+    mine = rotations.c.item_id == item_id
+    waiting = and_(versions.c.version_id == rotations.c.replaced_version_id, versions.c.stage == Stage.PREVIOUS)
+    retire_at = select(versions.c.retire_at).where(waiting).scalar_subquery()
+    connection.execute(
+        update(rotations)
+        .where(mine, rotations.c.state == RotationState.DONE, exists().where(waiting))
+        .values(
+            state=RotationState.PUBLISHED,
+            next_attempt_at=func.coalesce(retire_at, literal(at, Instant())),
+            updated_at=at,
+        )
+    )
+    minted = and_(versions.c.rotation_id == rotations.c.rotation_id, versions.c.stage == Stage.ABANDONED)
+    connection.execute(
+        update(rotations)
+        .where(
+            mine,
+            rotations.c.trigger != Trigger.DELETE,
+            rotations.c.state == RotationState.FAILED,
+            rotations.c.closed.is_(True),
+            or_(rotations.c.mint_uncertain.is_(True), exists().where(minted)),
+        )
+        .values(closed=False, next_attempt_at=at, updated_at=at)
+    )
+
+
+def _show(connection: Connection, item_id: str, status: RotatorStatus, error: dict[str, Any]) -> None:
+    # Without a new revision: a failure shown on the item is no reason to refuse somebody's update of its settings.
+    connection.execute(update(items).where(items.c.item_id == item_id).values(rotator_status=status, **error))
+
+
+def _change_state(connection: Connection, item_id: str, state: ItemState, at: datetime) -> None:
+    connection.execute(
+        update(items)
+        .where(items.c.item_id == item_id)
+        .values(state=state, modified_at=at, revision=items.c.revision + 1)
+    )
+
+
+def _inconsistent(claim: Claim, why: str) -> Corrupt:
+    return Corrupt(
+        "StoreCorrupt",
+        f"rotation {claim.rotation_id}: {why}; nothing was changed",
+        hint="stop using the store, and restore a backup of it together with its key",
+    )

@@ -1,0 +1,265 @@
+"""The tables. A column is named as the model's field it holds; ``values_of`` and ``columns_of`` map both ways.
+
+The rules that must hold however many processes write are indexes here, not code elsewhere:
+
+- one Target a name among those not deleted; one item a name among those not being undone;
+- one version a number among an item's versions that are not abandoned, and one current version an item;
+- one holder a keyId among versions that may still exist in Azure (keyIds compare without case);
+- one rotation an idempotency key; one unpublished rotation and one open delete an item.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+    false,
+    literal_column,
+    or_,
+)
+
+from azure_rotator.domain.model import (
+    AuthMode,
+    ConnectionType,
+    ItemState,
+    Origin,
+    RotationState,
+    RotatorStatus,
+    RotatorType,
+    Stage,
+    Trigger,
+)
+from azure_rotator.store.column_types import Instant, Sealed, Word, Words
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+ID = String(16)
+# SQLite counts only in a column that is exactly INTEGER PRIMARY KEY.
+SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("store_id", ID, primary_key=True),
+    Column("key_check", String(64), nullable=False),
+)
+
+targets = Table(
+    "targets",
+    metadata,
+    Column("target_id", ID, primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("connection_type", Word(ConnectionType), nullable=False),
+    Column("tenant_id", Text),
+    Column("client_id", Text),
+    Column("secret_reference", Text),
+    Column("sealed_secret", Sealed),
+    Column("description", Text, nullable=False),
+    Column("delete_protection", Boolean, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("modified_at", Instant, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("item_id", ID, primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("state", Word(ItemState), nullable=False),
+    Column("target_id", ID, ForeignKey("targets.target_id"), nullable=False),
+    Column("rotator_type", Word(RotatorType), nullable=False),
+    Column("authentication", Word(AuthMode), nullable=False),
+    Column("app_id", Text, nullable=False),
+    Column("api_id", Text),
+    Column("auto_rotate", Boolean, nullable=False),
+    Column("rotation_interval", Integer),
+    Column("revoke_after", Text),
+    Column("description", Text, nullable=False),
+    Column("tags", Words, nullable=False),
+    Column("delete_protection", Boolean, nullable=False),
+    Column("skip_dry_run", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("modified_at", Instant, nullable=False),
+    Column("accessed_at", Instant),
+    Column("last_rotation_at", Instant),
+    Column("next_rotation_at", Instant),
+    Column("rotator_status", Word(RotatorStatus)),
+    Column("error_code", Text),
+    Column("error_text", Text),
+    Column("sealed_login", Sealed),
+    Column("arguments_digest", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+)
+
+rotations = Table(
+    "rotations",
+    metadata,
+    Column("rotation_id", ID, primary_key=True),
+    # No foreign key: the journal outlives its items, so that a stamp found years later is still known to be ours.
+    Column("item_id", ID, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("trigger", Word(Trigger), nullable=False),
+    Column("state", Word(RotationState), nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("next_attempt_at", Instant, nullable=False),
+    Column("mint_uncertain", Boolean, nullable=False),
+    Column("confirmations", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("proof_deadline_at", Instant),
+    Column("replaced_version_id", ID),
+    Column("error_code", Text),
+    Column("error_text", Text),
+    Column("closed", Boolean, nullable=False),
+    Column("force", Boolean, nullable=False),
+    Column("fence", Integer, nullable=False),
+    # Who holds it, until when by the database's clock; both null when nobody does.
+    Column("worker", Text),
+    Column("lease_until", Double),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("version_id", ID, primary_key=True),
+    Column("item_id", ID, ForeignKey("items.item_id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("stage", Word(Stage), nullable=False),
+    Column("origin", Word(Origin), nullable=False),
+    Column("key_id", Text, nullable=False),
+    # A column and not an index on lower(key_id): neither SQLite nor Alembic can compare an index on an expression.
+    Column("key_id_lower", Text, nullable=False),
+    Column("sealed_value", Sealed),
+    Column("rotation_id", ID, ForeignKey("rotations.rotation_id"), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("retire_at", Instant),
+    Column("revoked_at", Instant),
+)
+
+permits = Table(
+    "permits",
+    metadata,
+    Column("lane", Text, primary_key=True),
+    Column("worker", Text),
+    Column("lease_until", Double),
+    Column("not_before", Instant),
+    Column("fence", Integer, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("sequence", SEQUENCE, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("details", JSON, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("sequence", SEQUENCE, primary_key=True),
+    Column("event_id", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("item_id", ID, nullable=False),
+    Column("item_name", String(255), nullable=False),
+    Column("occurred_at", Instant, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("version", Integer),
+    Column("message", Text, nullable=False),
+    Column("error_code", Text),
+)
+
+
+def _word(text: str) -> ColumnElement[str]:
+    # A literal, not a parameter: SQLite uses a partial index only where the query repeats its condition word for word.
+    return literal_column(f"'{text}'", String())
+
+
+def _is_any(column: Column[Any], *words: str) -> ColumnElement[bool]:
+    return column.in_([_word(word) for word in words])
+
+
+# A rotation that somebody still has to work on.
+OPEN = and_(rotations.c.state != _word(RotationState.DONE), rotations.c.closed.is_(false()))
+UNPUBLISHED_STATES = (RotationState.PLANNED, RotationState.MINTING, RotationState.MINTED, RotationState.PROVING)
+UNPUBLISHED = and_(
+    rotations.c.trigger != _word(Trigger.DELETE),
+    or_(
+        _is_any(rotations.c.state, *UNPUBLISHED_STATES),
+        and_(rotations.c.state == _word(RotationState.FAILED), rotations.c.closed.is_(false())),
+    ),
+)
+OPEN_DELETE = and_(rotations.c.trigger == _word(Trigger.DELETE), OPEN)
+NAMED = items.c.state != _word(ItemState.UNDOING)
+HELD = versions.c.stage != _word(Stage.REVOKED)
+
+
+def _rule(name: str, *columns: Column[Any], where: ColumnElement[bool] | None = None) -> str:
+    Index(name, *columns, unique=True, sqlite_where=where, postgresql_where=where)
+    return name
+
+
+TARGET_NAME = _rule("uq_targets_name", targets.c.name, where=targets.c.deleted.is_(false()))
+ITEM_NAME = _rule("uq_items_name", items.c.name, where=NAMED)
+VERSION_NUMBER = _rule(
+    "uq_versions_number", versions.c.item_id, versions.c.number, where=versions.c.stage != _word(Stage.ABANDONED)
+)
+ONE_CURRENT = _rule("uq_versions_current", versions.c.item_id, where=versions.c.stage == _word(Stage.CURRENT))
+KEY_ID = _rule("uq_versions_key_id", versions.c.key_id_lower, where=HELD)
+IDEMPOTENCY_KEY = _rule("uq_rotations_idempotency_key", rotations.c.idempotency_key)
+ONE_UNPUBLISHED = _rule("uq_rotations_unpublished", rotations.c.item_id, where=UNPUBLISHED)
+# The trigger is constant here; it is indexed so that SQLite, which reports columns, tells this rule from the one above.
+ONE_DELETE = _rule("uq_rotations_delete", rotations.c.item_id, rotations.c.trigger, where=OPEN_DELETE)
+EVENT_ID = _rule("uq_events_event_id", events.c.event_id)
+
+Index("ix_rotations_due", rotations.c.next_attempt_at, sqlite_where=OPEN, postgresql_where=OPEN)
+Index("ix_rotations_lane", rotations.c.lane, rotations.c.next_attempt_at, sqlite_where=OPEN, postgresql_where=OPEN)
+Index("ix_rotations_item", rotations.c.item_id)
+Index("ix_items_target", items.c.target_id)
+Index("ix_versions_item", versions.c.item_id)
+Index("ix_audit_path", audit.c.path)
+
+
+def values_of(value: DataclassInstance) -> dict[str, Any]:
+    """The fields of a model value by column name. Not ``asdict``: it would copy the values inside."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def columns_of(table: Table, model: type[DataclassInstance]) -> tuple[Column[Any], ...]:
+    """The columns that make up a model value, and none that only the store knows."""
+    return tuple(table.c[field.name] for field in fields(model))
