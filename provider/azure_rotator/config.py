@@ -1,4 +1,4 @@
-"""Settings of a process: environment variables ``AZURE_ROTATOR_…``, or the stack's ``azure-rotator:…`` where there is one.
+"""Settings of a process: environment variables ``AZURE_ROTATOR_…``, or the stack's ``azure-rotator:…`` where set.
 
 >>> Settings.read({"AZURE_ROTATOR_STORE": "sqlite:////tmp/x.db", "AZURE_ROTATOR_TIMEOUT": "30"}).timeout_seconds
 30.0

@@ -236,6 +236,10 @@ class UnitOfWork(Protocol):
     # identity
     def store_id(self) -> str: ...
 
+    def close(self) -> None:
+        """Give the connections back."""
+        ...
+
     # targets
     def insert_target(self, target: Target, audit: AuditLine) -> None:
         """Raises: Conflict ``NameConflict``."""

@@ -1,0 +1,168 @@
+"""The composition root: settings -> engine. The only module that knows every adapter.
+
+Adapters are imported when a store is opened, not before: a refused input should cost nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from azure_rotator.config import Settings
+from azure_rotator.domain.errors import Corrupt
+from azure_rotator.domain.model import RotatorType
+from azure_rotator.domain.names import ID_BYTES, encode_id
+from azure_rotator.domain.ports import Clock, Directory, Entropy, Login, Observer, Sealer, UnitOfWork
+from azure_rotator.engine.context import Context, Limits
+from azure_rotator.engine.service import Engine
+from azure_rotator.rotators.app_secret import AppSecretRotator
+
+
+class SystemClock:
+    """The machine's clock in UTC, truncated to seconds."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC).replace(microsecond=0)
+
+    def wait_until(self, instant: datetime) -> None:
+        while (left := (instant - datetime.now(UTC)).total_seconds()) > 0:
+            time.sleep(min(left, 60.0))  # a suspended machine wakes at most a minute late
+
+
+class SystemEntropy:
+    """The operating system's randomness."""
+
+    def token(self, size: int) -> bytes:
+        return secrets.token_bytes(size)
+
+    def jitter(self) -> float:
+        return secrets.randbelow(1_000) / 1_000
+
+
+class SilentObserver:
+    """Nobody watches."""
+
+    def note(self, event: str, **fields: object) -> None:
+        """Nothing."""
+
+    def say(self, message: str) -> None:
+        """Nothing."""
+
+
+def open_store(settings: Settings, entropy: Entropy) -> tuple[UnitOfWork, Sealer]:
+    """Bring store and key together (features 3.16). The key is on disk before the store that needs it.
+
+    A new SQLite store gets a key made with it, unless there is one already. A store that exists never gets one on the
+    quiet.
+
+    Raises:
+        Corrupt: ``StoreKeyMissing``, ``StoreKeyWrong``, ``StoreCorrupt``, ``StoreSchemaMismatch``: nothing was written.
+        Unavailable: ``StoreUnavailable``.
+    """
+    from azure_rotator.crypto.envelope import EnvelopeSealer
+    from azure_rotator.crypto.keyring import VARIABLE, create_key_file, find_key, make_key, matching_key
+    from azure_rotator.store import opening
+    from azure_rotator.store.location import locate
+
+    location = locate(settings.store_url)
+    found = opening.peek(settings.store_url)
+    key = find_key(key_file=settings.key_file, environ={VARIABLE: settings.key})
+    if found is None:
+        if key is None and location.folder is None:
+            raise Corrupt(
+                "StoreKeyMissing",
+                f"there is no key for the store {location.label}",
+                hint="make one with azure-rotator key create, and give it to every process",
+            )
+        if key is None:
+            key = create_key_file(settings.key_file, make_key(entropy), store_folder=location.folder)
+        store_id = encode_id(entropy.token(ID_BYTES))
+        found = opening.create(settings.store_url, store_id=store_id, key_check=key.check_value)
+    key = matching_key(key, found.key_check, key_file=settings.key_file, store=location.label)
+    return opening.open_store(settings.store_url, lease_seconds=settings.lease_seconds), EnvelopeSealer(key)
+
+
+def make_engine(
+    *,
+    uow: UnitOfWork,
+    sealer: Sealer,
+    clock: Clock,
+    entropy: Entropy,
+    directory: Directory,
+    login: Login,
+    observer: Observer,
+    who: str,
+    limits: Limits,
+) -> Engine:
+    """An engine on these ports."""
+    from azure_rotator.cloud.references import ProcessReferences
+
+    rotators = {
+        RotatorType.API_KEY: AppSecretRotator(directory=directory, login=login, uow=uow, observer=observer),
+    }
+    return Engine(
+        Context(
+            uow=uow,
+            sealer=sealer,
+            references=ProcessReferences(),
+            clock=clock,
+            entropy=entropy,
+            directory=directory,
+            login=login,
+            observer=observer,
+            rotators=rotators,
+            who=who,
+            worker=f"{os.uname().nodename}:{os.getpid()}:{entropy.token(4).hex()}",
+            limits=limits,
+        )
+    )
+
+
+@contextmanager
+def open_engine(settings: Settings, *, who: str, observer: Observer | None = None) -> Iterator[Engine]:
+    """An engine for one command; the store is closed at its end."""
+    engine, uow = _assemble(settings, who, observer or SilentObserver())
+    try:
+        yield engine
+    finally:
+        uow.close()
+
+
+_engines: dict[tuple[Settings, str], Engine] = {}
+_lock = threading.Lock()
+
+
+def engine_for(settings: Settings, *, who: str, observer: Observer | None = None) -> Engine:
+    """The process's one engine for these settings, made at first use; for a provider process with several threads."""
+    with _lock:
+        key = (settings, who)
+        if key not in _engines:
+            _engines[key], _ = _assemble(settings, who, observer or SilentObserver())
+        return _engines[key]
+
+
+def _assemble(settings: Settings, who: str, observer: Observer) -> tuple[Engine, UnitOfWork]:
+    from azure_rotator.cloud.credentials import EntraLogin
+    from azure_rotator.cloud.graph import GraphDirectory
+
+    entropy = SystemEntropy()
+    uow, sealer = open_store(settings, entropy)
+    engine = make_engine(
+        uow=uow,
+        sealer=sealer,
+        clock=SystemClock(),
+        entropy=entropy,
+        directory=GraphDirectory(),
+        login=EntraLogin(),
+        observer=observer,
+        who=who,
+        limits=Limits(
+            foreground=timedelta(seconds=settings.timeout_seconds), heartbeat_seconds=settings.lease_seconds / 3
+        ),
+    )
+    return engine, uow
