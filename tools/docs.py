@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +28,12 @@ def page(program: str, root: click.Command) -> str:
         usage = " ".join(command.collect_usage_pieces(context))
         lines += ["", f"    {' '.join(path)} {usage}".rstrip()]
         if isinstance(command, click.Group):
-            lines += ["", *(f"- `{name}`" for name in command.list_commands(context))]
-        rows = [record for each in command.get_params(context) if (record := each.get_help_record(context))]
+            lines += [
+                "",
+                *(f"- `{name}`: {_summary(command, context, name)}" for name in command.list_commands(context)),
+            ]
+        # `command.params`: --help is everywhere and says nothing.
+        rows = [record for each in command.params if (record := each.get_help_record(context))]
         if rows:
             lines += ["", "| option | meaning |", "| --- | --- |"]
             lines += [f"| `{_cell(option)}` | {_cell(meaning)} |" for option, meaning in rows]
@@ -56,9 +61,14 @@ def _walk(path: tuple[str, ...], command: click.Command) -> Iterator[tuple[tuple
                 yield from _walk((*path, name), child)
 
 
+def _summary(group: click.Group, context: click.Context, name: str) -> str:
+    child = group.get_command(context, name)
+    return child.get_short_help_str(limit=100) if child else ""
+
+
 def _paragraph(text: str) -> str:
     # click's own marks: \b keeps line breaks, \f ends what is shown.
-    return click.unstyle(text.partition("\f")[0].replace("\b\n", "")).strip()
+    return click.unstyle(inspect.cleandoc(text.partition("\f")[0]).replace("\b\n", "")).strip()
 
 
 def _cell(text: str) -> str:
