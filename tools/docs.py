@@ -27,13 +27,11 @@ def page(program: str, root: click.Command) -> str:
         context = click.Context(command, info_name=" ".join(path))
         usage = " ".join(command.collect_usage_pieces(context))
         lines += ["", f"    {' '.join(path)} {usage}".rstrip()]
-        if isinstance(command, click.Group):
-            lines += [
-                "",
-                *(f"- `{name}`: {_summary(command, context, name)}" for name in command.list_commands(context)),
-            ]
+        children = _children(command, context)
+        if children:
+            lines += ["", *(f"- `{name}`: {child.get_short_help_str(limit=100)}" for name, child in children)]
         # `command.params`: --help is everywhere and says nothing.
-        rows = [record for each in command.params if (record := each.get_help_record(context))]
+        rows = [record for each in command.params if (record := each.get_help_record(context)) and record[1]]
         if rows:
             lines += ["", "| option | meaning |", "| --- | --- |"]
             lines += [f"| `{_cell(option)}` | {_cell(meaning)} |" for option, meaning in rows]
@@ -50,20 +48,16 @@ def _parser(module: str) -> click.Command | None:
 
 
 def _walk(path: tuple[str, ...], command: click.Command) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    if command.hidden:
-        return
     yield path, command
-    if isinstance(command, click.Group):
-        context = click.Context(command, info_name=path[-1])
-        for name in command.list_commands(context):
-            child = command.get_command(context, name)
-            if child:
-                yield from _walk((*path, name), child)
+    for name, child in _children(command, click.Context(command, info_name=path[-1])):
+        yield from _walk((*path, name), child)
 
 
-def _summary(group: click.Group, context: click.Context, name: str) -> str:
-    child = group.get_command(context, name)
-    return child.get_short_help_str(limit=100) if child else ""
+def _children(command: click.Command, context: click.Context) -> list[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        return []
+    named = ((name, command.get_command(context, name)) for name in command.list_commands(context))
+    return [(name, child) for name, child in named if child and not child.hidden]
 
 
 def _paragraph(text: str) -> str:
