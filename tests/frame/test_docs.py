@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from tools import docs
@@ -55,7 +57,7 @@ def test_a_page_holds_every_command_with_its_options():
 def test_a_stale_or_missing_page_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(docs, "DOCS", tmp_path)
     monkeypatch.setattr(docs, "PROGRAMS", (("page.md", "prog", __name__),))
-    monkeypatch.setitem(docs.sys.modules, __name__, type("M", (), {"main": program, "__spec__": object()}))
+    monkeypatch.setitem(sys.modules, __name__, type("M", (), {"main": program, "__spec__": object()}))
     monkeypatch.setattr("sys.argv", ["docs", "--check"])
     assert docs.main() == 1
     assert "docs/page.md is not what the parser says: run `make docs`" in capsys.readouterr().out
