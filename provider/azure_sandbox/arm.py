@@ -1,18 +1,20 @@
 """Azure Resource Manager: who may come in, and the refusals; storage accounts are looked at, not yet operated.
 
 Every request needs an api-version and a token for Resource Manager. What is behind is
-``Microsoft.Storage/storageAccounts`` (get, list), read with any role whose scope covers it.
+``Microsoft.Storage/storageAccounts`` (get, list), for callers with a role that allows it there or above.
 
 Sources: the storage resource provider reference on learn.microsoft.com; refusals as recorded (cloudquery 6626).
 """
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 from azure_sandbox.clouds import CLOUDS
 from azure_sandbox.directory import Directory, StorageAccount
 from azure_sandbox.exchange import Answer, Call, Operation, Refusal, operation
+from azure_sandbox.permissions import ARM_ROLES
 from azure_sandbox.tokens import Caller, TokenMint, TokenRefused
 
 _ACCOUNTS = "/providers/Microsoft.Storage/storageAccounts"
@@ -101,17 +103,19 @@ class Arm:
         return Answer(status=200, body={"value": rows}, headers=_headers(call))
 
     def _require_role(self, call: Call, caller: Caller, scope: str, action: str) -> None:
-        """Some role on the scope or above it. Which actions each role has comes with the key operations."""
-        wanted = f"{scope.rstrip('/')}/".lower()
+        """A role with this action, on the scope or above it."""
+        below = f"{scope.rstrip('/')}/".lower()
         for assignment in self._directory.role_assignments:
-            if assignment.principal_id == caller.object_id and wanted.startswith(
-                f"{assignment.scope.rstrip('/')}/".lower()
+            if (
+                assignment.principal_id == caller.object_id
+                and below.startswith(f"{assignment.scope.rstrip('/')}/".lower())
+                and any(fnmatchcase(action.lower(), granted.lower()) for granted in ARM_ROLES[assignment.role])
             ):
                 return
         text = (
-            f"The client '{caller.object_id}' with object id '{caller.object_id}' does not have authorization to perform"
-            f" action '{action}' over scope '{scope}' or the scope is invalid. If access was recently granted, please"
-            " refresh your credentials."
+            f"The client '{caller.object_id}' with object id '{caller.object_id}' does not have authorization to"
+            f" perform action '{action}' over scope '{scope}' or the scope is invalid. If access was recently granted,"
+            " please refresh your credentials."
         )
         raise Refusal(_error(call, 403, "AuthorizationFailed", text))
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import update_wrapper
 from pathlib import Path
-from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
+from typing import Any, NoReturn
 
 import click
 
@@ -21,9 +21,6 @@ from azure_sandbox import environment
 from azure_sandbox.client import Control, ControlError, SecretInfo
 from azure_sandbox.faults import PRESETS, FaultSpec
 from azure_sandbox.process import STATE_VARIABLE, Running, StartFailed, default_state, find, start, stop
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def _fail(message: str, hint: str | None = None) -> NoReturn:
@@ -33,8 +30,8 @@ def _fail(message: str, hint: str | None = None) -> NoReturn:
     raise SystemExit(1)
 
 
-def _state_option(function: Callable[Concatenate[Path, P], R]) -> Callable[P, R]:
-    """Add ``--state`` to a command, which gets it as its first argument."""
+def _state_option(function: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--state`` to a command, which gets it as its first argument, absolute."""
 
     @click.option(
         "--state",
@@ -43,9 +40,8 @@ def _state_option(function: Callable[Concatenate[Path, P], R]) -> Callable[P, R]
         show_envvar=True,
         help="Folder that holds the sandbox; one sandbox runs on each. Default: the user's state folder.",
     )
-    def with_state(*args: P.args, **kwargs: P.kwargs) -> R:
-        state = kwargs.pop("state")
-        return function((state if isinstance(state, Path) else default_state()).absolute(), *args, **kwargs)
+    def with_state(*args: Any, state: Path | None, **kwargs: Any) -> None:
+        function((state or default_state()).absolute(), *args, **kwargs)
 
     return update_wrapper(with_state, function)
 
@@ -176,7 +172,7 @@ def run(state: Path, command: tuple[str, ...]) -> None:
     variables = environment.applied(os.environ, _variables(running))
     sys.stdout.flush()
     try:
-        os.execvpe(command[0], command, variables)
+        os.execvpe(command[0], command, variables)  # noqa: S606 (the person's own command, as given, without a shell)
     except OSError as error:
         click.echo(f"azure-sandbox: error: {command[0]}: {error.strerror}", err=True)
         raise SystemExit(127 if isinstance(error, FileNotFoundError) else 126) from None

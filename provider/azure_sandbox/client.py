@@ -183,7 +183,7 @@ class Control:
             response = connection.getresponse()
             answer = json.loads(response.read() or b"{}")
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ControlError(0, f"the sandbox does not answer: {error or type(error).__name__}") from error
+            raise ControlError(0, f"the sandbox does not answer: {str(error) or type(error).__name__}") from error
         finally:
             connection.close()
         if response.status != 200:
@@ -315,7 +315,7 @@ class Control:
     def journal(
         self, *, app: str | None = None, operation: str | None = None, after: int = 0, limit: int | None = None
     ) -> list[JournalEntry]:
-        """Requests, oldest first: of one appId, of one operation, with a ``seq`` above ``after``, the last ``limit``."""
+        """Requests, oldest first: of one appId, one operation, with a ``seq`` above ``after``, the last ``limit``."""
         query = _query(app=app, operation=operation, after=after, limit=limit)
         return [_read(JournalEntry, record) for record in self.request("GET", f"/journal?{query}")["entries"]]
 

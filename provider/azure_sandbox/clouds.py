@@ -80,22 +80,19 @@ HOSTS: Mapping[str, tuple[Cloud, SurfaceName]] = _surfaces()
 """Every emulated host name. The proxy connects to no other."""
 
 
-def surface_for(host: str, path: str) -> tuple[Cloud | None, SurfaceName] | None:
-    """Say who answers a request.
+def surface_for(host: str, path: str) -> tuple[Cloud | None, SurfaceName]:
+    """Say who answers a request. Hosts that are not emulated don't come here: the proxy turns them away.
 
     Args:
         host: the Host header without its port, in any case.
         path: the request's path, with doubled slashes already collapsed.
 
     Returns:
-        The cloud and the surface. The cloud is None on a loopback name, where any cloud's tenant is served. None when
-        the host is not emulated.
+        The cloud and the surface. The cloud is None on a loopback name, where any cloud's tenant is served.
     """
     host = host.lower()
     if host in HOSTS:
         return HOSTS[host]
-    if host not in LOOPBACK_HOSTS:
-        return None
     first = path.lstrip("/").split("/", 1)[0].lower()
     if first in {"v1.0", "beta"}:
         return None, "graph"

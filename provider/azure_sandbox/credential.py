@@ -104,7 +104,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minted:
-    """A secret just made together with its clear value, which exists only here and in the one answer that carries it."""
+    """A secret just made, with its clear value, which exists only here and in the one answer that carries it."""
 
     secret: Secret
     value: str = field(repr=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from email.utils import format_datetime
 from typing import Any, cast
 
@@ -17,10 +17,10 @@ from starlette.types import Receive, Scope, Send
 
 from azure_sandbox.clock import Clock
 from azure_sandbox.clouds import SurfaceName, surface_for
-from azure_sandbox.directory import Directory, Principal
+from azure_sandbox.directory import Directory
 from azure_sandbox.exchange import Answer, Call, Operation, Refusal, Surface
-from azure_sandbox.faults import MESSAGES, Fault, Faults
-from azure_sandbox.journal import Entry, Journal
+from azure_sandbox.faults import MESSAGES, Fault, Faults, FaultSpec
+from azure_sandbox.journal import CREATIONS, Entry, Journal
 from azure_sandbox.store import Store
 
 _SLASHES = re.compile("/{2,}")
@@ -57,15 +57,9 @@ class Gateway:
         transport = cast(asyncio.Transport, scope["extensions"][TRANSPORT])
         path = _SLASHES.sub("/", scope["path"])
         host = request.headers.get("host", "").rsplit(":", 1)[0]
-        found = surface_for(host, path)
         now = self._clock.now()
+        cloud, name = surface_for(host, path)
         entry = Entry(at=now.isoformat(), host=host, operation="unknown", method=request.method, path=path)
-        if found is None:
-            entry.error = "unknown host"
-            answer = Answer(status=421, body=b"this host is not emulated\n", headers={"content-type": "text/plain"})
-            await self._send(answer, entry, transport, send)
-            return
-        cloud, name = found
         call = Call(
             method=request.method,
             host=host,
@@ -82,17 +76,18 @@ class Gateway:
         entry.operation = matched.name if matched else f"{name}.unknown"
         surface.identify(call)
 
-        answer_or_drop = await self._suffer(self._faults.claimed(entry, "before"), call, surface, None)
-        if answer_or_drop is None:
+        outcome = await self._suffer(self._faults.claimed(entry, "before"), call, surface, None)
+        if outcome is None:
             call.now = self._clock.now()
             if matched is None:
-                answer_or_drop = surface.unknown(call, path_exists=path_exists)
+                genuine = surface.unknown(call, path_exists=path_exists)
             else:
-                answer_or_drop = await self._handle(matched, call, surface)
-            answer_or_drop = await self._suffer(
-                self._faults.claimed(entry, "after"), call, surface, cast(Answer, answer_or_drop)
-            )
-        await self._finish(answer_or_drop, call, transport, send)
+                genuine = await self._handle(matched, call, surface)
+            outcome = await self._suffer(self._faults.claimed(entry, "after"), call, surface, genuine) or genuine
+        if isinstance(outcome, Answer):
+            await self._send(outcome, call, transport, send)
+        else:
+            await self._cut(outcome, call, transport, send)
 
     async def _handle(self, matched: Operation, call: Call, surface: Surface) -> Answer:
         """Run the handler in a transaction together with the journal's line about it."""
@@ -123,97 +118,81 @@ class Gateway:
     async def _suffer(
         self, acting: Sequence[Fault], call: Call, surface: Surface, genuine: Answer | None
     ) -> Answer | _Cut | None:
-        """Let faults act. None: go on. Otherwise the answer to give, or where to cut the connection."""
-        outcome: Answer | _Cut | None = genuine
+        """Let faults act one after the other; None when none of them decides what is answered."""
+        outcome: Answer | None = None
         for fault in acting:
             call.entry.fault = fault.id
             await fault.wait_inside()
-            spec = fault.spec
-            if spec.drop:
-                return _Cut(b"")
-            if spec.body is not None:
-                headers = {"content-type": spec.content_type, **spec.headers}
-                outcome = Answer(status=spec.status or 200, body=spec.body.encode(), headers=headers)
-            elif spec.status is not None or spec.code is not None:
-                message = spec.message or MESSAGES.get(spec.code or "")
-                made = surface.error(call, spec.status, spec.code, message)
-                outcome = replace(made, headers={**made.headers, **spec.headers})
-            elif spec.without and isinstance(outcome, Answer) and isinstance(outcome.body, Mapping):
-                kept = {name: value for name, value in outcome.body.items() if name not in spec.without}
-                outcome = replace(outcome, body=kept)
-                call.handed_out = call.handed_out if "secretText" in kept else None
-            elif spec.headers and isinstance(outcome, Answer):
-                outcome = replace(outcome, headers={**outcome.headers, **spec.headers})
-            if spec.ends_request:
-                call.handed_out = None
-            if spec.cut is not None and isinstance(outcome, Answer):
-                call.handed_out = None
-                return _Cut(outcome.encoded(), answer=outcome, share=spec.cut)
+            if fault.spec.drop:
+                return _Cut()
+            outcome = _spoiled(fault.spec, outcome or genuine, call, surface) or outcome
+            if fault.spec.cut is not None and (outcome or genuine):
+                return _Cut(answer=outcome or genuine, share=fault.spec.cut)
         return outcome
 
-    async def _finish(
-        self, outcome: Answer | _Cut | None, call: Call, transport: asyncio.Transport, send: Send
-    ) -> None:
-        if isinstance(outcome, Answer):
-            await self._send(outcome, call.entry, transport, send, target=call.target, call=call)
-            return
-        call.entry.status = 0
-        if isinstance(outcome, _Cut) and outcome.answer is not None:
-            body = outcome.body[: int(len(outcome.body) * outcome.share)]
-            await _start(send, outcome.answer, len(outcome.body), self._clock)
-            await send({"type": "http.response.body", "body": body, "more_body": True})
-        self._journal.write(call.entry)
-        if isinstance(outcome, _Cut) and outcome.answer is not None:
-            transport.close()
-        else:
-            transport.abort()
-
-    async def _send(
-        self,
-        answer: Answer,
-        entry: Entry,
-        transport: asyncio.Transport,
-        send: Send,
-        *,
-        target: Principal | None = None,
-        call: Call | None = None,
-    ) -> None:
+    async def _send(self, answer: Answer, call: Call, transport: asyncio.Transport, send: Send) -> None:
         """Write the journal, then the answer: who reads an answer finds it in the journal."""
+        entry, secret, target = call.entry, call.handed_out, call.target
         gone = transport.is_closing()
         entry.status = 0 if gone else answer.status
         entry.error = answer.error_code or entry.error
-        entry.delivered = not gone and (
-            entry.operation not in _CARRIES_VALUE or _handed_out(call) or not entry.committed
-        )
+        if entry.operation in CREATIONS and entry.committed:
+            entry.delivered = not gone and secret is not None
+        else:
+            entry.delivered = not gone
         with self._store.transaction():
             self._journal.write(entry)
-            if call is not None and call.handed_out is not None and target is not None and not gone:
-                current = target.find_secret(call.handed_out.key_id)
+            # After a reset the target is a ghost of the old directory, which must not come back.
+            if secret and target and entry.delivered and self._directory.find_any(target.object_id) is target:
+                current = target.find_secret(secret.key_id)
                 if current is not None:
                     self._directory.replace_secret(target, replace(current, delivered=True))
         body = answer.encoded()
-        await _start(send, answer, len(body), self._clock)
+        await send(_start(answer, len(body), self._clock))
         await send({"type": "http.response.body", "body": body})
 
+    async def _cut(self, cut: _Cut, call: Call, transport: asyncio.Transport, send: Send) -> None:
+        """Write the journal and end the connection: at once, or inside the answer's body."""
+        call.entry.status = 0
+        self._journal.write(call.entry)
+        if cut.answer is None:
+            transport.abort()
+            return
+        body = cut.answer.encoded()
+        await send(_start(cut.answer, len(body), self._clock))
+        await send({"type": "http.response.body", "body": body[: int(len(body) * cut.share)], "more_body": True})
+        transport.close()
 
-_CARRIES_VALUE = frozenset({"graph.addPassword", "graph.addServicePrincipalPassword"})
 
-
-def _handed_out(call: Call | None) -> bool:
-    return call is not None and call.handed_out is not None
-
-
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Cut:
-    """Where a connection is cut: at once, or inside an answer's body."""
+    """Where a connection is cut: before any answer, or after ``share`` (0..1) of an answer's body."""
 
-    def __init__(self, body: bytes, *, answer: Answer | None = None, share: float = 0.0) -> None:
-        self.body = body
-        self.answer = answer
-        self.share = share
+    answer: Answer | None = None
+    share: float = 0.0
+
+
+def _spoiled(spec: FaultSpec, answer: Answer | None, call: Call, surface: Surface) -> Answer | None:
+    """What a fault makes of the answer; None when it leaves it alone. A spoiled addPassword hands out nothing."""
+    if spec.body is not None:
+        call.handed_out = None
+        headers = {"content-type": spec.content_type, **spec.headers}
+        return Answer(status=spec.status or 200, body=spec.body.encode(), headers=headers)
+    if spec.status is not None or spec.code is not None:
+        call.handed_out = None
+        made = surface.error(call, spec.status, spec.code, spec.message or MESSAGES.get(spec.code or ""))
+        return replace(made, headers={**made.headers, **spec.headers})
+    if answer is None or not (spec.without or spec.headers):
+        return None
+    body = answer.body
+    if spec.without and isinstance(body, Mapping):
+        body = {name: value for name, value in body.items() if name not in spec.without}
+        call.handed_out = call.handed_out if "secretText" in body else None
+    return replace(answer, body=body, headers={**answer.headers, **spec.headers})
 
 
 def _match(operations: Sequence[Operation], call: Call) -> tuple[Operation | None, bool]:
-    """Find the operation for a method and path, and whether the path exists at all; a HEAD is no GET here."""
+    """Find the operation for a method and path, and whether the path exists at all."""
     path = call.path.rstrip("/") or "/"
     path_exists = False
     for candidate in operations:
@@ -227,7 +206,8 @@ def _match(operations: Sequence[Operation], call: Call) -> tuple[Operation | Non
     return None, path_exists
 
 
-async def _start(send: Send, answer: Answer, length: int, clock: Clock) -> None:
+def _start(answer: Answer, length: int, clock: Clock) -> dict[str, Any]:
+    """The head of an answer. Its Date is the sandbox's, by which callers measure their own clock's error."""
     headers: dict[str, str] = {
         "date": format_datetime(clock.now(), usegmt=True),
         "cache-control": "no-cache",
@@ -237,6 +217,5 @@ async def _start(send: Send, answer: Answer, length: int, clock: Clock) -> None:
     if answer.status not in {204, 304}:
         headers["content-length"] = str(length)
         headers.setdefault("content-type", "application/json; charset=utf-8")
-    raw: list[tuple[bytes, bytes]] = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    message: dict[str, Any] = {"type": "http.response.start", "status": answer.status, "headers": raw}
-    await send(message)
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return {"type": "http.response.start", "status": answer.status, "headers": raw}

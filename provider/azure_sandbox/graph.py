@@ -15,7 +15,7 @@ from typing import Any
 from azure_sandbox import graph_answers as answers
 from azure_sandbox import odata
 from azure_sandbox.clouds import CLOUDS, GRAPH_APP_ID
-from azure_sandbox.directory import Application, Directory, Principal, ServicePrincipal
+from azure_sandbox.directory import Application, Directory, ServicePrincipal
 from azure_sandbox.exchange import Answer, Call, Operation, Refusal, operation
 from azure_sandbox.passwords import Passwords
 from azure_sandbox.permissions import APP_ROLE_IDS, OWNED_BY, ROLES
@@ -159,10 +159,10 @@ class Graph:
     def _own_target(self, call: Call) -> Application | ServicePrincipal:
         """The target of a write: OwnedBy reaches only what the caller's service principal owns."""
         target = self._target(call)
-        assert call.caller is not None  # set by _target
-        if not call.caller.roles & (ROLES[call.entry.operation] - {OWNED_BY}):
-            if call.caller.object_id not in target.owners:
-                raise answers.denied(call)
+        caller = self._check_token(call)
+        over_all = caller.roles & (ROLES[call.entry.operation] - {OWNED_BY})
+        if not over_all and caller.object_id not in target.owners:
+            raise answers.denied(call)
         return target
 
     # Handlers.
@@ -197,7 +197,8 @@ class Graph:
     def _assignments(self, call: Call) -> Answer:
         target = self._target(call)
         graph = self._directory.find_service_principal(target.tenant_id, app_id=GRAPH_APP_ID)
-        assert isinstance(target, ServicePrincipal) and graph is not None
+        if graph is None or not isinstance(target, ServicePrincipal):
+            raise answers.not_found(call, target.object_id)
         rows = [assignment_resource(target, graph, role) for role in target.roles if role in APP_ROLE_IDS]
         return answers.collection(call, f"servicePrincipals('{target.object_id}')/appRoleAssignments", rows)
 
@@ -210,14 +211,13 @@ class Graph:
         tenant = self._directory.tenants[self._authorize(call).tenant_id]
         return answers.entity(call, "policies/defaultAppManagementPolicy", default_policy_resource(tenant.policy))
 
-    def _show(self, item: Principal, call: Call) -> dict[str, Any]:
+    def _show(self, item: Application | ServicePrincipal, call: Call) -> dict[str, Any]:
         secrets = self._passwords.shown(item, call.now)
         if isinstance(item, ServicePrincipal):
             return service_principal_resource(item, secrets)
-        assert isinstance(item, Application)
         return application_resource(item, secrets)
 
-    def _list(self, call: Call, kind: str, items: Callable[[str], Iterator[Principal]]) -> Answer:
+    def _list(self, call: Call, kind: str, items: Callable[[str], Iterator[Application | ServicePrincipal]]) -> Answer:
         tenant_id = self._authorize(call).tenant_id
         matches = self._filter(call)
         # Filter and cut on a few names first: only rows that are shown count as reads of their application.

@@ -24,7 +24,8 @@ def root(call: Call) -> str:
 def headers(call: Call) -> dict[str, str]:
     """The headers of every Graph answer."""
     return {
-        "content-type": "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8",
+        "content-type": "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false"
+        ";charset=utf-8",
         "odata-version": "4.0",
         "request-id": call.request_id,
         "client-request-id": call.client_request_id,

@@ -46,9 +46,9 @@ _ERRORS: Mapping[int, _Aadsts] = {
     90002: _Aadsts(
         400,
         "invalid_request",
-        "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the correct"
-        " cloud. Check with your subscription administrator, this may happen if there are no active subscriptions for"
-        " the tenant.",
+        "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the"
+        " correct cloud. Check with your subscription administrator, this may happen if there are no active"
+        " subscriptions for the tenant.",
     ),
     500011: _Aadsts(
         400,
@@ -83,8 +83,8 @@ _ERRORS: Mapping[int, _Aadsts] = {
     7000215: _Aadsts(
         401,
         "invalid_client",
-        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the"
-        " client secret ID, for a secret added to app '{app}'.",
+        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not"
+        " the client secret ID, for a secret added to app '{app}'.",
         with_uri=True,
     ),
     7000218: _Aadsts(
@@ -96,8 +96,8 @@ _ERRORS: Mapping[int, _Aadsts] = {
     7000222: _Aadsts(
         401,
         "invalid_client",
-        "The provided client secret keys for app '{app}' are expired. Visit the Azure portal to create new keys for your"
-        " app: https://aka.ms/NewClientSecret, or consider using certificate credentials for added security:"
+        "The provided client secret keys for app '{app}' are expired. Visit the Azure portal to create new keys for"
+        " your app: https://aka.ms/NewClientSecret, or consider using certificate credentials for added security:"
         " https://aka.ms/certCreds.",
         with_uri=True,
     ),

@@ -1,4 +1,4 @@
-"""Which Microsoft Graph app roles each call takes, app-only, and the roles' published ids.
+"""Which Microsoft Graph app roles each call takes, app-only, with the roles' published ids; and Azure's own roles.
 
 Source: the permissions table of microsoftgraph/microsoft-graph-devx-content (``permissions/new/permissions.json``)
 and the "Microsoft Graph permissions reference" on learn.microsoft.com.
@@ -56,3 +56,20 @@ ROLES: Mapping[str, frozenset[str]] = {
     "graph.listAppManagementPolicies": _POLICY | {"Application.Read.All"},
 }
 """Operation to the roles of which the caller needs any one."""
+
+ARM_ROLES: Mapping[str, tuple[str, ...]] = {
+    "Owner": ("*",),
+    "Contributor": ("*",),
+    "Reader": ("*/read",),
+    "Storage Account Contributor": ("Microsoft.Storage/storageAccounts/*",),
+    "Storage Account Key Operator Service Role": (
+        "Microsoft.Storage/storageAccounts/listkeys/action",
+        "Microsoft.Storage/storageAccounts/regeneratekey/action",
+    ),
+    "Reader and Data Access": (
+        "Microsoft.Storage/storageAccounts/read",
+        "Microsoft.Storage/storageAccounts/listKeys/action",
+        "Microsoft.Storage/storageAccounts/ListAccountSas/action",
+    ),
+}
+"""Built-in Resource Manager roles by name, as globs of actions ("Azure built-in roles" on learn.microsoft.com)."""

@@ -17,6 +17,7 @@ from azure_sandbox.client import Control, ControlError
 
 READY_SECONDS = 30.0
 STATE_VARIABLE = "AZURE_SANDBOX_STATE"
+LOG_FILE = "server.log"
 
 
 class StartFailed(Exception):
@@ -101,15 +102,20 @@ def start(state: Path, *, seed: Path | None = None) -> tuple[Running, bool]:
         if time.monotonic() > deadline:
             raise StartFailed(f"the sandbox on {state} neither answers nor ends")
         time.sleep(0.05)
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log = state / "server.log"
-    with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
-        process = spawn(state, seed=seed, output=output.fileno(), detached=True)
+    try:
+        process = spawn(state, seed=seed, detached=True)
+    except StartFailed:
+        # Two starts at once: the other one won, and is as good.
+        while _is_locked(state) and time.monotonic() < deadline:
+            if (running := find(state)) is not None:
+                return running, False
+            time.sleep(0.05)
+        raise
     # The process outlives this one on purpose: forget the handle instead of waiting for it.
     process.returncode = 0
     running = find(state)
     if running is None:
-        raise StartFailed(f"the sandbox ended at once; see {log}")
+        raise StartFailed(f"the sandbox ended at once; see {state / LOG_FILE}")
     return running, True
 
 
@@ -117,16 +123,14 @@ def spawn(
     state: Path,
     *,
     seed: Path | None = None,
-    output: int | None = None,
     detached: bool = False,
     until_eof_fd: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start the server process and wait until it is ready.
+    """Start the server process and wait until it is ready. What it has to say goes to the folder's ``server.log``.
 
     Args:
         state: the state folder.
         seed: seed file for a folder without a directory.
-        output: descriptor for what the process says; None inherits.
         detached: give it a session of its own, so that no terminal's signals reach it.
         until_eof_fd: a pipe's read end; the process ends with its writer.
 
@@ -141,12 +145,14 @@ def spawn(
     if until_eof_fd is not None:
         command += ["--until-eof-fd", str(until_eof_fd)]
         passed.append(until_eof_fd)
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = os.open(state / LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output if output is not None else subprocess.PIPE,
+            stdout=log,
+            stderr=log,
             pass_fds=passed,
             start_new_session=detached,
         )
@@ -156,14 +162,15 @@ def spawn(
         if ready and os.read(read_end, 5) == b"ready":
             return process
     finally:
+        os.close(log)
         os.close(read_end)
         if write_end >= 0:
             os.close(write_end)
     if not ready:
         process.kill()
     process.wait()
-    said = process.stderr.read().decode(errors="replace") if process.stderr else _tail(state / "server.log")
-    raise StartFailed(said.strip().removeprefix("azure-sandbox: error: ") or "the sandbox did not start")
+    said = (state / LOG_FILE).read_text(errors="replace")[-2000:].strip()
+    raise StartFailed(said.removeprefix("azure-sandbox: error: ") or "the sandbox did not start")
 
 
 def stop(running: Running) -> None:
@@ -195,10 +202,3 @@ def _is_locked(state: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
-
-
-def _tail(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")[-2000:]
-    except FileNotFoundError:
-        return ""

@@ -31,7 +31,7 @@ from azure_sandbox.directory import (
     User,
     new_tenant,
 )
-from azure_sandbox.permissions import APP_ROLE_IDS
+from azure_sandbox.permissions import APP_ROLE_IDS, ARM_ROLES
 from azure_sandbox.policy import AppPolicy
 
 _NAMESPACE = uuid.UUID("6f1c1a52-3f0e-4d6b-9d1c-5a6e0e3f7a10")
@@ -139,7 +139,8 @@ class Planter:
         accounts = [self._account(record, home) for record in document.get("storage_accounts", ())]
         assignments = [self._assignment(record, home) for record in document.get("role_assignments", ())]
         known = {tenant.tenant_id for tenant in tenants}
-        for item in (*applications, *users, *accounts):
+        named: list[Application | User | StorageAccount] = [*applications, *users, *accounts]
+        for item in named:
             if item.tenant_id not in known:
                 raise BadSeed(f"{item.name}: no tenant {item.tenant_id} in this seed")
         contents = Contents(
@@ -276,6 +277,8 @@ class Planter:
 
     def _assignment(self, record: Mapping[str, Any], home: str) -> RoleAssignment:
         _check_keys("role assignment", record)
+        if record.get("role") not in ARM_ROLES:
+            raise BadSeed(f"role assignment: unknown role {record.get('role')!r}; known: {', '.join(ARM_ROLES)}")
         return RoleAssignment(
             tenant_id=home,
             principal_id=self._principal("role assignment", _need("role assignment", record, "principal")),

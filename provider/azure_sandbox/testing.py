@@ -163,8 +163,6 @@ class Sandbox:
         if process is not None:
             process.send_signal(number)
             process.wait()
-            if process.stderr is not None:
-                process.stderr.close()
         self._close_lifeline()
 
     def _close_lifeline(self) -> None:

@@ -100,11 +100,9 @@ class TokenMint:
         except jwt.DecodeError as error:
             if isinstance(error, jwt.InvalidSignatureError):
                 raise TokenRefused("Access token validation failure. Invalid signature.") from None
-            raise TokenRefused(
-                "IDX14100: JWT is not well formed, there are no dots (.)."
-                if "." not in token
-                else "CompactToken parsing failed."
-            ) from None
+            if "." not in token:
+                raise TokenRefused("IDX14100: JWT is not well formed, there are no dots (.).") from None
+            raise TokenRefused("CompactToken parsing failed.") from None
         except jwt.InvalidTokenError:
             raise TokenRefused("CompactToken parsing failed.") from None
         if now.timestamp() >= claims["exp"]:
