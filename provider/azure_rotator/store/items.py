@@ -35,7 +35,7 @@ _NOT_SETTINGS = frozenset(
 def add_version(connection: Connection, version: Version) -> None:
     """Insert a version's row."""
     values = tables.values_of(version)
-    connection.execute(insert(tables.versions).values(values, key_id_lower=version.key_id.lower()))
+    connection.execute(insert(tables.versions).values({**values, "key_id_lower": version.key_id.lower()}))
 
 
 class ItemRows:
