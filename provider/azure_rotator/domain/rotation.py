@@ -67,6 +67,9 @@ class Step(StrEnum):
     ENDED = "ended"
 
 
+IDLE = frozenset({Step.WAIT, Step.PARKED, Step.ENDED})
+
+
 def next_step(rotation: Rotation, item: RotatedSecret | None, versions: Sequence[Version], now: datetime) -> Step:
     """What this operation does next, from stored facts only."""
     if rotation.state is RotationState.DONE or rotation.closed or item is None:

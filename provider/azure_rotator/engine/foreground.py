@@ -60,9 +60,15 @@ class Foreground:
 
     def finish_due(self, *, item_id: str | None = None) -> None:
         """Run what is due (retirements above all) once, without waiting; a failure is recorded and stops nobody."""
+        finishing = _PUBLISHED | {RotationState.FAILED}
         for rotation in self._c.uow.open_rotations(item_id=item_id):
-            if rotation.next_attempt_at <= self._c.clock.now() and rotation.state in _PUBLISHED:
+            if rotation.state in finishing and self._has_work(rotation):
                 self.run_quietly(rotation.rotation_id)
+
+    def _has_work(self, rotation: Rotation) -> bool:
+        item = self._c.uow.find_item(item_id=rotation.item_id)
+        versions = self._c.uow.versions(rotation.item_id)
+        return machine.next_step(rotation, item, versions, self._c.clock.now()) not in machine.IDLE
 
     def run_quietly(self, rotation_id: str) -> Outcome | None:
         """One run whose failure is nobody's: recorded on the row, noted, not raised."""

@@ -466,7 +466,7 @@ def _may_be_applied(error: RotatorError) -> bool:
 
 
 class _Heartbeat:
-    """Extends a lease while a step runs, from a thread of its own; a lost lease is found by the next guard or commit."""
+    """Extends a lease while a step runs, on its own thread; a lost one is found by the next guard or commit."""
 
     def __init__(self, beat: Callable[[], None], seconds: float) -> None:
         self._beat = beat

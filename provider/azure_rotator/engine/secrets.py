@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from azure_rotator.domain import rotation as machine
@@ -23,7 +23,7 @@ from azure_rotator.domain.model import (
 )
 from azure_rotator.domain.names import canonical_path, is_guid
 from azure_rotator.domain.parameters import SECRET_PARAMETERS, Kind, validate
-from azure_rotator.domain.ports import Failure, Identity
+from azure_rotator.domain.ports import Application, Failure, Identity, PasswordCredential
 from azure_rotator.domain.schedule import next_rotation_at
 from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.context import (
@@ -47,6 +47,14 @@ Arguments = Mapping[str, object]
 
 _NOT_STORED = frozenset({row.name for row in SECRET_PARAMETERS if row.only == "pulumi" or row.kind is Kind.SECRET})
 _IMMUTABLE = tuple(row.name for row in SECRET_PARAMETERS if row.immutable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _GivenCredential:
+    """The credential that an update's ``api_key`` is the value of."""
+
+    key_id: str
+    expires_at: datetime | None
 
 
 class Secrets:
@@ -79,9 +87,8 @@ class Secrets:
             if mine is not None:
                 return self._done(mine)
         item = self._new_item(values, target, given, owner)
-        if not item.skip_dry_run:
-            self._dry_run(item, target, given)
-        rotation, version = self._first_operation(item, target, given)
+        listed = None if item.skip_dry_run else self._dry_run(item, target, given)
+        rotation, version = self._first_operation(item, target, given, listed)
         audit = self._c.audit("create_item", item.name)
         if rotation.state is RotationState.DONE:
             item = replace(item, state=ItemState.ACTIVE)
@@ -138,7 +145,11 @@ class Secrets:
         )
 
     def _first_operation(
-        self, item: RotatedSecret, target: Target, given: SecretText | None
+        self,
+        item: RotatedSecret,
+        target: Target,
+        given: SecretText | None,
+        listed: PasswordCredential | None,
     ) -> tuple[Rotation, Version | None]:
         """The journal's first row of an item. Adopting writes nothing to Azure: the row is ``done`` from the start."""
         rotation = self._new_rotation(item, target, Trigger.CREATE, key=f"{item.item_id}/create")
@@ -156,7 +167,7 @@ class Secrets:
             sealed_value=self._c.sealed_value(version_id, number, given) if given else None,
             rotation_id=rotation.rotation_id,
             created_at=item.created_at,
-            expires_at=self._expiry(item, target, item.api_id, given),
+            expires_at=listed.end_at if listed else None,
         )
         return replace(rotation, state=RotationState.DONE), version
 
@@ -209,8 +220,11 @@ class Secrets:
 
     # --- the dry run ----------------------------------------------------------------------------------------------
 
-    def _dry_run(self, item: RotatedSecret, target: Target, given: SecretText | None) -> None:
+    def _dry_run(self, item: RotatedSecret, target: Target, given: SecretText | None) -> PasswordCredential | None:
         """Reads only: login, grants, ownership, the application, the adopted keyId and its value.
+
+        Returns:
+            The credential to adopt as Entra lists it, if there is one to adopt.
 
         Raises:
             Forbidden, NotFound, Rejected, Unavailable: Nothing was changed.
@@ -220,13 +234,12 @@ class Secrets:
         else:
             acting = self._c.item_identity(item, target, given)
         try:
-            self._may_rotate(item, acting)
+            application = self._may_rotate(item, acting)
         except RotatorError as refused:
             raise explained(refused, item) from None
-        if item.api_id is not None:
-            self._adoptable(item, target, acting, item.api_id, given)
+        return None if item.api_id is None else self._adoptable(item, target, application, item.api_id, given)
 
-    def _may_rotate(self, item: RotatedSecret, acting: Identity) -> None:
+    def _may_rotate(self, item: RotatedSecret, acting: Identity) -> Application:
         grants = self._c.login.grants(acting)
         if not grants.roles & (ALL_APPLICATIONS | {OWNED_APPLICATIONS}):
             raise Forbidden(
@@ -236,18 +249,18 @@ class Secrets:
             )
         application = self._c.directory.get_application(acting, item.app_id)
         if grants.roles & ALL_APPLICATIONS:
-            return
+            return application
         if grants.principal_id not in self._c.directory.owner_ids(acting, application.object_id):
             raise Forbidden(
                 "AzurePermissionMissing",
                 f"{acting.label} is not an owner of application {item.app_id}, which {OWNED_APPLICATIONS} needs",
                 hint=f"make service principal {grants.principal_id} an owner of it, or grant Application.ReadWrite.All",
             )
+        return application
 
     def _adoptable(
-        self, item: RotatedSecret, target: Target, acting: Identity, key_id: str, given: SecretText | None
-    ) -> None:
-        application = self._c.directory.get_application(acting, item.app_id)
+        self, item: RotatedSecret, target: Target, application: Application, key_id: str, given: SecretText | None
+    ) -> PasswordCredential:
         listed = next((p for p in application.passwords if p.key_id.lower() == key_id), None)
         if listed is None:
             raise NotFound(
@@ -256,7 +269,7 @@ class Secrets:
                 hint="api-id is the secret's keyId (Secret ID in the portal); leave it out to have one minted",
             )
         if given is None:
-            return
+            return listed
         if listed.hint and not given.reveal().startswith(listed.hint):
             raise Rejected(
                 "IdentifierMixedUp",
@@ -264,18 +277,7 @@ class Secrets:
                 hint="give the value that belongs to this api-id",
             )
         self._c.login.prove(self._c.item_identity(item, target, given))
-
-    def _expiry(self, item: RotatedSecret, target: Target, key_id: str, given: SecretText | None) -> datetime | None:
-        """The end of an adopted credential as Entra lists it; unknown without a dry run."""
-        if item.skip_dry_run:
-            return None
-        acting = (
-            self._c.item_identity(item, target, given)
-            if given is not None and item.authentication is AuthMode.USER
-            else self._c.target_identity(target)
-        )
-        application = self._c.directory.get_application(acting, item.app_id)
-        return next((p.end_at for p in application.passwords if p.key_id.lower() == key_id), None)
+        return listed
 
     # --- update ---------------------------------------------------------------------------------------------------
 
@@ -308,11 +310,12 @@ class Secrets:
         target = self._c.target_of(item)
         given = self._given(values)
         changed = self._changed_item(item, values)
+        credential = None if given is None else self._checked_credential(changed, target, values, given)
         if changed != item:
             changed = replace(changed, revision=item.revision + 1, modified_at=self._c.clock.now())
             self._c.uow.update_item(changed, self._c.audit("update_item", changed.name))
-        if given is not None:
-            self._change_credential(changed, target, values, given)
+        if credential is not None and given is not None:
+            self._change_credential(changed, target, credential, given)
         if rotate:
             self.rotate(item_id=item.item_id)
         return self._done(item.item_id)
@@ -353,18 +356,30 @@ class Secrets:
             ),
         )
 
-    def _change_credential(self, item: RotatedSecret, target: Target, values: Arguments, given: SecretText) -> None:
+    def _checked_credential(
+        self, item: RotatedSecret, target: Target, values: Arguments, given: SecretText
+    ) -> _GivenCredential | None:
+        """The credential that an update names, checked against Azure before anything is changed."""
         current = machine.current_version(self._c.uow.versions(item.item_id))
         key_id = _optional(values.get("api_id")) or (current.key_id.lower() if current else None)
         if key_id is None:
-            return
-        if not item.skip_dry_run:
-            acting = (
-                self._c.target_identity(target)
-                if item.authentication is AuthMode.TARGET
-                else self._c.item_identity(item, target, given)
-            )
-            self._adoptable(item, target, acting, key_id, given)
+            return None
+        if item.skip_dry_run:
+            return _GivenCredential(key_id=key_id, expires_at=None)
+        acting = (
+            self._c.target_identity(target)
+            if item.authentication is AuthMode.TARGET
+            else self._c.item_identity(item, target, given)
+        )
+        application = self._c.directory.get_application(acting, item.app_id)
+        listed = self._adoptable(item, target, application, key_id, given)
+        return _GivenCredential(key_id=key_id, expires_at=listed.end_at)
+
+    def _change_credential(
+        self, item: RotatedSecret, target: Target, credential: _GivenCredential, given: SecretText
+    ) -> None:
+        key_id = credential.key_id
+        current = machine.current_version(self._c.uow.versions(item.item_id))
         if current is not None and key_id == current.key_id.lower():
             number = max(current.number, 1)
             corrected = replace(
@@ -386,7 +401,7 @@ class Secrets:
             sealed_value=self._c.sealed_value(version_id, number, given),
             rotation_id=rotation.rotation_id,
             created_at=self._c.clock.now(),
-            expires_at=self._expiry(item, target, key_id, given),
+            expires_at=credential.expires_at,
         )
         rotation = replace(
             rotation,

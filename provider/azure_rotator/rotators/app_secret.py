@@ -46,7 +46,10 @@ class AppSecretRotator:
         return self._directory.add_password(job.acting, object_id, str(stamp), end_at)
 
     def recover(self, job: Job) -> bool:
-        application = self._directory.get_application(job.acting, job.app_id)
+        try:
+            application = self._directory.get_application(job.acting, job.app_id)
+        except NotFound:
+            return True
         return not self._remove_orphans(job, application, own_operation=job.rotation.rotation_id)
 
     def prove(self, candidate: Identity) -> None:
