@@ -478,8 +478,10 @@ class _Heartbeat:
         while not self._stop.wait(self._seconds):
             try:
                 self._beat()
-            except RotatorError:
+            except LeaseLost:
                 return
+            except RotatorError:
+                continue  # the store may answer again before the lease runs out
 
     def __enter__(self) -> None:
         self._thread.start()
