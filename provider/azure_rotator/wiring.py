@@ -54,11 +54,14 @@ class SilentObserver:
         """Nothing."""
 
 
-def open_store(settings: Settings, entropy: Entropy) -> tuple[UnitOfWork, Sealer]:
+def open_store(settings: Settings, entropy: Entropy, *, new: bool = True) -> tuple[UnitOfWork, Sealer]:
     """Bring store and key together (features 3.16). The key is on disk before the store that needs it.
 
     A new SQLite store gets a key made with it, unless there is one already. A store that exists never gets one on the
     quiet.
+
+    Args:
+        new: Make the store where there is none; else that is ``StoreUnavailable``.
 
     Raises:
         Corrupt: ``StoreKeyMissing``, ``StoreKeyWrong``, ``StoreCorrupt``, ``StoreSchemaMismatch``: nothing was written.
@@ -72,6 +75,8 @@ def open_store(settings: Settings, entropy: Entropy) -> tuple[UnitOfWork, Sealer
     location = locate(settings.store_url)
     found = opening.peek(settings.store_url)
     key = find_key(key_file=settings.key_file, environ={VARIABLE: settings.key})
+    if found is None and not new:
+        opening.open_store(settings.store_url)  # says so
     if found is None:
         if key is None and location.folder is None:
             raise Corrupt(
@@ -124,9 +129,15 @@ def make_engine(
 
 
 @contextmanager
-def open_engine(settings: Settings, *, who: str, observer: Observer | None = None) -> Iterator[Engine]:
-    """An engine for one command; the store is closed at its end."""
-    engine, uow = _assemble(settings, who, observer or SilentObserver())
+def open_engine(
+    settings: Settings, *, who: str, observer: Observer | None = None, new_store: bool = True
+) -> Iterator[Engine]:
+    """An engine for one command; the store is closed at its end.
+
+    Args:
+        new_store: Make the store where there is none: for commands that have nothing to find in it yet.
+    """
+    engine, uow = _assemble(settings, who, observer or SilentObserver(), new_store=new_store)
     try:
         yield engine
     finally:
@@ -146,12 +157,14 @@ def engine_for(settings: Settings, *, who: str, observer: Observer | None = None
         return _engines[key]
 
 
-def _assemble(settings: Settings, who: str, observer: Observer) -> tuple[Engine, UnitOfWork]:
+def _assemble(
+    settings: Settings, who: str, observer: Observer, *, new_store: bool = True
+) -> tuple[Engine, UnitOfWork]:
     from azure_rotator.cloud.credentials import EntraLogin
     from azure_rotator.cloud.graph import GraphDirectory
 
     entropy = SystemEntropy()
-    uow, sealer = open_store(settings, entropy)
+    uow, sealer = open_store(settings, entropy, new=new_store)
     engine = make_engine(
         uow=uow,
         sealer=sealer,
