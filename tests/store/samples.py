@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -197,6 +198,24 @@ def published(
     store.publish(claim, publication(made, pending, replaced, **changes))
     store.release(claim)
     return done, pending
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A rotation that has minted, and all that a step of it may need."""
+
+    store: SqlUnitOfWork
+    item: RotatedSecret
+    current: Version
+    made: Rotation
+    claim: Claim
+    pending: Version
+
+
+def scene(store: SqlUnitOfWork) -> Scene:
+    made_item, current = add_item(store)
+    made, claim, pending = with_pending(store, made_item.item_id)
+    return Scene(store=store, item=made_item, current=current, made=made, claim=claim, pending=pending)
 
 
 FAILURE = Failure(code="AzureThrottled", text="Graph asks to wait")

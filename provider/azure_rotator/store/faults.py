@@ -55,15 +55,20 @@ _RULES: Mapping[str, str] = {
 }
 
 
-class RuleBroken(Exception):
-    """A unique rule refused a row; inside the store only, its methods make a ``Conflict`` of it.
+class RuleBroken(Corrupt):
+    """A unique rule refused a row. The methods that expect it make a ``Conflict`` of it; anywhere else it is a fault.
 
     Args:
         rule: The index's name, one of ``tables``.
     """
 
     def __init__(self, rule: str) -> None:
-        super().__init__(rule)
+        super().__init__(
+            "StoreCorrupt",
+            f"a rule of the store refused a row ({rule}); nothing was changed",
+            hint="report this: it should not happen",
+            details={"rule": rule},
+        )
         self.rule = rule
 
 

@@ -29,9 +29,10 @@ from azure_rotator.domain.ports import Claim, Failure, Publication
 from azure_rotator.store import audit as audit_rows
 from azure_rotator.store.column_types import Instant, database_now
 from azure_rotator.store.connect import Database
-from azure_rotator.store.items import add_version
+from azure_rotator.store.faults import RuleBroken
+from azure_rotator.store.items import add_version, already_managed
 from azure_rotator.store.leases import extend_permit, holds_rotation
-from azure_rotator.store.tables import items, rotations, versions
+from azure_rotator.store.tables import KEY_ID, items, rotations, versions
 
 _NO_ERROR: dict[str, Any] = {"error_code": None, "error_text": None}
 
@@ -58,18 +59,24 @@ class Steps:
             self._advance(connection, claim, at, mint_uncertain=False, confirmations=0)
 
     def store_pending(self, claim: Claim, version: Version, proof_deadline_at: datetime, at: datetime) -> None:
-        with self._db.writing() as connection:
-            self._advance(
-                connection,
-                claim,
-                at,
-                state=RotationState.MINTED,
-                mint_uncertain=False,
-                confirmations=0,
-                attempts=0,
-                proof_deadline_at=proof_deadline_at,
-            )
-            add_version(connection, version)
+        """See ``ports.UnitOfWork``. Raises: Conflict ``CredentialAlreadyManaged``, another version holds this keyId."""
+        try:
+            with self._db.writing() as connection:
+                self._advance(
+                    connection,
+                    claim,
+                    at,
+                    state=RotationState.MINTED,
+                    mint_uncertain=False,
+                    confirmations=0,
+                    attempts=0,
+                    proof_deadline_at=proof_deadline_at,
+                )
+                add_version(connection, version)
+        except RuleBroken as broken:
+            if broken.rule != KEY_ID:
+                raise
+            raise already_managed(self._db, version.key_id) from None
 
     def record_proof(
         self, claim: Claim, *, successes: int, attempts: int, next_attempt_at: datetime, at: datetime
