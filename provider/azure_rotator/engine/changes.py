@@ -1,0 +1,181 @@
+"""Changing an item: settings, the value of its present credential, or another credential adopted (features 2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from azure_rotator.domain import rotation as machine
+from azure_rotator.domain.errors import Problem, rejection
+from azure_rotator.domain.model import AuthMode, Origin, RotatedSecret, RotationState, Stage, Target, Trigger, Version
+from azure_rotator.domain.parameters import SECRET_PARAMETERS, validate
+from azure_rotator.domain.schedule import next_rotation_at
+from azure_rotator.domain.secrettext import SecretText
+from azure_rotator.engine.arguments import Arguments, days, optional_text, tags
+from azure_rotator.engine.context import Context
+from azure_rotator.engine.foreground import Foreground
+from azure_rotator.engine.items import Items
+from azure_rotator.engine.preflight import Preflight
+from azure_rotator.engine.views import SecretView
+
+_IMMUTABLE = tuple(row.name for row in SECRET_PARAMETERS if row.immutable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _GivenCredential:
+    """The credential that an update's ``api_key`` is the value of."""
+
+    key_id: str
+    expires_at: datetime | None
+
+
+class Changes:
+    """The use case.
+
+    Args:
+        rotate: Rotates the item of that id once.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        foreground: Foreground,
+        items: Items,
+        preflight: Preflight,
+        rotate: Callable[[str], object],
+    ) -> None:
+        self._c = context
+        self._foreground = foreground
+        self._items = items
+        self._preflight = preflight
+        self._rotate = rotate
+
+    def update(
+        self,
+        changes: Arguments,
+        *,
+        name: str | None = None,
+        item_id: str | None = None,
+        store_id: str | None = None,
+        rotate: bool = False,
+    ) -> SecretView:
+        """Change what is given; None resets to the default; credentials change only when given.
+
+        ``api_key`` alone corrects the value of the present keyId; ``api_id`` with ``api_key`` adopts another secret of
+        the same application: proven, published as a new version, the replaced one retired as after a rotation.
+
+        Args:
+            rotate: Rotate once, after the change.
+        """
+        item = self._items.find(name=name, item_id=item_id, store_id=store_id)
+        view = self._items.view(item)
+        current_arguments = view.arguments()
+        self._refuse_immutable(current_arguments, changes)
+        merged = {**current_arguments, **changes}
+        no_credential = {"api_id", "api_key"} - {k for k in ("api_id", "api_key") if changes.get(k) is not None}
+        values, problems = validate("secret", {k: v for k, v in merged.items() if v is not None}, unknown=no_credential)
+        if problems:
+            raise rejection(problems)
+        target = self._c.target_of(item)
+        given = self._preflight.given(values.get("api_key"))
+        changed = self._changed_item(item, values)
+        credential = None if given is None else self._checked_credential(changed, target, values, given)
+        if changed != item:
+            changed = replace(changed, revision=item.revision + 1, modified_at=self._c.clock.now())
+            self._c.uow.update_item(changed, self._c.audit("update_item", changed.name))
+        if credential is not None and given is not None:
+            self._change_credential(changed, target, credential, given)
+        if rotate:
+            self._rotate(item.item_id)
+        return self._items.finished(item.item_id)
+
+    @staticmethod
+    def _refuse_immutable(present: Arguments, changes: Arguments) -> None:
+        problems = [
+            Problem(
+                property=name,
+                code="ParameterImmutable",
+                message=f"{name} identifies the credential and cannot change",
+                hint="create another item",
+            )
+            for name in _IMMUTABLE
+            if name in changes and not _same(present.get(name), changes[name])
+        ]
+        if problems:
+            raise rejection(problems)
+
+    @staticmethod
+    def _changed_item(item: RotatedSecret, values: Arguments) -> RotatedSecret:
+        auto_rotate = bool(values["auto_rotate"])
+        return replace(
+            item,
+            name=str(values["name"]),
+            authentication=AuthMode(str(values["authentication_credentials"])),
+            auto_rotate=auto_rotate,
+            rotation_interval=days(values),
+            revoke_after=optional_text(values.get("revoke_after")),
+            description=str(values["description"]),
+            tags=tags(values),
+            delete_protection=bool(values["delete_protection"]),
+            skip_dry_run=bool(values["skip_dry_run"]),
+            next_rotation_at=next_rotation_at(
+                auto_rotate=auto_rotate, interval_days=days(values), last_at=item.last_rotation_at or item.created_at
+            ),
+        )
+
+    def _checked_credential(
+        self, item: RotatedSecret, target: Target, values: Arguments, given: SecretText
+    ) -> _GivenCredential | None:
+        """The credential that an update names, checked against Azure before anything is changed."""
+        current = machine.current_version(self._c.uow.versions(item.item_id))
+        key_id = optional_text(values.get("api_id")) or (current.key_id.lower() if current else None)
+        if key_id is None:
+            return None
+        if item.skip_dry_run:
+            return _GivenCredential(key_id=key_id, expires_at=None)
+        listed = self._preflight.check_adoption(item, target, key_id, given)
+        return _GivenCredential(key_id=key_id, expires_at=listed.end_at)
+
+    def _change_credential(
+        self, item: RotatedSecret, target: Target, credential: _GivenCredential, given: SecretText
+    ) -> None:
+        key_id = credential.key_id
+        current = machine.current_version(self._c.uow.versions(item.item_id))
+        if current is not None and key_id == current.key_id.lower():
+            number = max(current.number, 1)
+            corrected = replace(
+                current, number=number, sealed_value=self._c.sealed_value(current.version_id, number, given)
+            )
+            fresh = replace(item, revision=item.revision + 1, modified_at=self._c.clock.now())
+            self._c.uow.correct_value(fresh, corrected, self._c.audit("update_item", item.name, key_id=key_id))
+            return
+        rotation = self._items.new_rotation(
+            item, target, Trigger.UPDATE, key=f"{item.item_id}/adopt/{self._c.new_id()}"
+        )
+        version_id = self._c.new_id()
+        number = machine.next_number(self._c.uow.versions(item.item_id))
+        version = Version(
+            version_id=version_id,
+            item_id=item.item_id,
+            number=number,
+            stage=Stage.PENDING,
+            origin=Origin.ADOPTED,
+            key_id=key_id,
+            sealed_value=self._c.sealed_value(version_id, number, given),
+            rotation_id=rotation.rotation_id,
+            created_at=self._c.clock.now(),
+            expires_at=credential.expires_at,
+        )
+        rotation = replace(
+            rotation,
+            state=RotationState.MINTED,
+            proof_deadline_at=rotation.created_at + self._c.limits.proof_deadline,
+        )
+        self._c.uow.insert_adoption(rotation, version)
+        self._foreground.drive(rotation.rotation_id)
+
+
+def _same(present: object, asked: object) -> bool:
+    """GUIDs compare without case, paths with or without their leading slash."""
+    return str(present).lower().lstrip("/") == str(asked).lower().lstrip("/")

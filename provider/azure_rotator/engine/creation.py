@@ -1,0 +1,193 @@
+"""Creating an item with its first credential, minted or adopted (features 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from azure_rotator.domain.errors import Conflict, rejection
+from azure_rotator.domain.model import (
+    AuthMode,
+    ItemState,
+    Origin,
+    RotatedSecret,
+    Rotation,
+    RotationState,
+    RotatorType,
+    Stage,
+    Target,
+    Trigger,
+    Version,
+)
+from azure_rotator.domain.parameters import SECRET_PARAMETERS, Kind, validate
+from azure_rotator.domain.ports import Failure, PasswordCredential
+from azure_rotator.domain.schedule import next_rotation_at
+from azure_rotator.domain.secrettext import SecretText
+from azure_rotator.engine.arguments import Arguments, days, optional_text, tags
+from azure_rotator.engine.context import Context, digest, login_place, refuse_cloud_identity_without_tenant
+from azure_rotator.engine.foreground import Foreground
+from azure_rotator.engine.items import Items
+from azure_rotator.engine.preflight import Preflight
+from azure_rotator.engine.views import SecretView
+
+Adjust = Callable[[str, Arguments], object]
+
+_NOT_STORED = frozenset({row.name for row in SECRET_PARAMETERS if row.only == "pulumi" or row.kind is Kind.SECRET})
+# What a repeated create of the same owner does not bring in line: it identifies the credential, or is one.
+_IDENTITY = _NOT_STORED | {row.name for row in SECRET_PARAMETERS if row.immutable} | {"api_id"}
+
+
+class Creation:
+    """The use case.
+
+    Args:
+        adjust: Brings an existing item in line with the arguments of a repeated create.
+    """
+
+    def __init__(
+        self, context: Context, foreground: Foreground, items: Items, preflight: Preflight, adjust: Adjust
+    ) -> None:
+        self._c = context
+        self._foreground = foreground
+        self._items = items
+        self._preflight = preflight
+        self._adjust = adjust
+
+    def create(self, arguments: Arguments, *, owner: str = "") -> SecretView:
+        """Store an item and mint or adopt its first credential (features 3.1).
+
+        The same non-empty ``owner`` creating it again resumes it, or gets it back: a killed deploy is simply repeated.
+
+        Raises:
+            Rejected: Every failed rule at once; nothing was changed.
+            RotatorError: Anything else; no item and no minted credential is left, or reconcile removes it.
+        """
+        values, problems = validate("secret", arguments)
+        if problems:
+            raise rejection(problems)
+        target = self._items.target_named(str(values["target_name"]))
+        refuse_cloud_identity_without_tenant(target)
+        given = self._preflight.given(values.get("api_key"))
+        existing = self._c.uow.find_item(name=str(values["name"]))
+        if existing is not None:
+            mine = self._existing(existing, values, target, given, owner)
+            if mine is not None:
+                return self._items.finished(mine)
+        item = self._new_item(values, target, given, owner)
+        listed = None if item.skip_dry_run else self._preflight.check(item, target, given)
+        rotation, version = self._first_operation(item, target, given, listed)
+        audit = self._c.audit("create_item", item.name)
+        if rotation.state is RotationState.DONE:
+            item = replace(item, state=ItemState.ACTIVE)
+        else:
+            audit = replace(audit, action="begin_create_item")
+        self._c.uow.insert_item(item, version, rotation, audit)
+        if rotation.state is not RotationState.DONE:
+            self._foreground.drive(rotation.rotation_id)
+        return self._items.finished(item.item_id)
+
+    def _new_item(self, values: Arguments, target: Target, given: SecretText | None, owner: str) -> RotatedSecret:
+        now = self._c.clock.now()
+        item_id = self._c.new_id()
+        auto_rotate = bool(values["auto_rotate"])
+        mode = AuthMode(str(values["authentication_credentials"]))
+        first_login = given if mode is AuthMode.USER and values.get("api_id") is None else None
+        return RotatedSecret(
+            item_id=item_id,
+            name=str(values["name"]),
+            owner=owner,
+            state=ItemState.CREATING,
+            target_id=target.target_id,
+            rotator_type=RotatorType(str(values["rotator_type"])),
+            authentication=mode,
+            app_id=str(values["app_id"]),
+            api_id=optional_text(values.get("api_id")),
+            auto_rotate=auto_rotate,
+            rotation_interval=days(values),
+            revoke_after=optional_text(values.get("revoke_after")),
+            description=str(values["description"]),
+            tags=tags(values),
+            delete_protection=bool(values["delete_protection"]),
+            skip_dry_run=bool(values["skip_dry_run"]),
+            created_at=now,
+            modified_at=now,
+            next_rotation_at=next_rotation_at(auto_rotate=auto_rotate, interval_days=days(values), last_at=now),
+            sealed_login=self._c.sealer.seal(first_login, login_place(item_id)) if first_login else None,
+            arguments_digest=_arguments_digest(values, target),
+        )
+
+    def _first_operation(
+        self,
+        item: RotatedSecret,
+        target: Target,
+        given: SecretText | None,
+        listed: PasswordCredential | None,
+    ) -> tuple[Rotation, Version | None]:
+        """The journal's first row of an item. Adopting writes nothing to Azure: the row is ``done`` from the start."""
+        rotation = self._items.new_rotation(item, target, Trigger.CREATE, key=f"{item.item_id}/create")
+        if item.api_id is None:
+            return rotation, None
+        version_id = self._c.new_id()
+        number = 1 if given else 0
+        version = Version(
+            version_id=version_id,
+            item_id=item.item_id,
+            number=number,
+            stage=Stage.CURRENT,
+            origin=Origin.ADOPTED,
+            key_id=item.api_id,
+            sealed_value=self._c.sealed_value(version_id, number, given) if given else None,
+            rotation_id=rotation.rotation_id,
+            created_at=item.created_at,
+            expires_at=listed.end_at if listed else None,
+        )
+        return replace(rotation, state=RotationState.DONE), version
+
+    def _existing(
+        self, existing: RotatedSecret, values: Arguments, target: Target, given: SecretText | None, owner: str
+    ) -> str | None:
+        """What a create does about an item of that name: the id of the item to answer with, or None to go on.
+
+        Raises:
+            Conflict: ``NameConflict``.
+        """
+        taken = Conflict("NameConflict", f'there is an item "{existing.name}" already', hint="choose another name")
+        same_owner = bool(owner) and existing.owner == owner
+        if existing.state is ItemState.CREATING and (same_owner or not existing.owner):
+            operation = next(iter(self._c.uow.open_rotations(item_id=existing.item_id)), None)
+            if operation is None:
+                raise taken
+            if same_owner and self._same_request(existing, values, target, given):
+                self._foreground.drive(operation.rotation_id)
+                return existing.item_id
+            replaced = Failure(code="NameConflict", text="another create of the same name replaced it")
+            if not self._foreground.give_up(operation, replaced):
+                raise taken
+            return None
+        if existing.state is ItemState.ACTIVE and same_owner and self._same_credential(existing, values, target):
+            self._adjust(existing.item_id, {k: v for k, v in values.items() if k not in _IDENTITY})
+            return existing.item_id
+        raise taken
+
+    def _same_request(
+        self, existing: RotatedSecret, values: Arguments, target: Target, given: SecretText | None
+    ) -> bool:
+        if existing.arguments_digest != _arguments_digest(values, target):
+            return False
+        if existing.sealed_login is None or given is None:
+            return True
+        return self._c.sealer.open(existing.sealed_login, login_place(existing.item_id)) == given
+
+    @staticmethod
+    def _same_credential(existing: RotatedSecret, values: Arguments, target: Target) -> bool:
+        return (
+            existing.target_id == target.target_id
+            and existing.rotator_type == values["rotator_type"]
+            and existing.app_id == values["app_id"]
+            and existing.api_id == values.get("api_id")
+        )
+
+
+def _arguments_digest(values: Arguments, target: Target) -> str:
+    kept = {name: value for name, value in values.items() if name not in _NOT_STORED}
+    return digest({**kept, "target_id": target.target_id})
