@@ -7,6 +7,7 @@ the only way to its content is ``reveal()``, which lint allows in few named plac
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -22,6 +23,10 @@ class SecretText:
     def reveal(self) -> str:
         """The credential itself. Call it at the very edge only: sealing, an Azure request, get-value's output."""
         return self._value
+
+    def satisfies(self, predicate: Callable[[str], bool]) -> bool:
+        """Whether the credential has a form, e.g. ``is_guid``; the predicate keeps nothing."""
+        return predicate(self._value)
 
     def __repr__(self) -> str:
         return "SecretText(***)"

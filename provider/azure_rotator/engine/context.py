@@ -15,6 +15,7 @@ from azure_rotator.domain.model import (
     AuditLine,
     AuthMode,
     ConnectionType,
+    Event,
     RotatedSecret,
     Rotation,
     RotatorType,
@@ -85,6 +86,27 @@ class Context:
     def audit(self, action: str, path: str, *, result: str = "ok", **details: object) -> AuditLine:
         return AuditLine(
             at=self.clock.now(), who=self.who, action=action, path=path, result=result, details=dict(details)
+        )
+
+    def event(
+        self,
+        rotation: Rotation,
+        item: RotatedSecret,
+        kind: str,
+        message: str,
+        version: int | None,
+        code: str | None = None,
+    ) -> Event:
+        return Event(
+            event_id=self.new_id(),
+            event_type=kind,
+            item_id=item.item_id,
+            item_name=item.name,
+            occurred_at=self.clock.now(),
+            trigger=rotation.trigger.value,
+            version=version,
+            message=message,
+            error_code=code,
         )
 
     # --- Azure objects and identities -----------------------------------------------------------------------------

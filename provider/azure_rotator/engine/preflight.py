@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from azure_rotator.domain.errors import Forbidden, NotFound, Rejected, RotatorError
 from azure_rotator.domain.model import AuthMode, RotatedSecret, Target
 from azure_rotator.domain.names import is_guid
@@ -21,7 +23,7 @@ class Preflight:
         if argument is None:
             return None
         secret = self._c.given_secret(str(argument))
-        if is_guid(secret.reveal()):
+        if secret.satisfies(is_guid):
             raise Rejected(
                 "IdentifierMixedUp",
                 "api_key is a GUID: it looks like the secret's id, not its value",
@@ -93,7 +95,7 @@ class Preflight:
             )
         if given is None:
             return listed
-        if listed.hint and not given.reveal().startswith(listed.hint):
+        if listed.hint and not given.satisfies(partial(_begins_with, listed.hint)):
             raise Rejected(
                 "IdentifierMixedUp",
                 f"api_key is not the value of keyId {key_id}: its beginning differs from Entra's hint",
@@ -101,3 +103,7 @@ class Preflight:
             )
         self._c.login.prove(self._c.item_identity(item, target, given))
         return listed
+
+
+def _begins_with(hint: str, value: str) -> bool:
+    return value.startswith(hint)

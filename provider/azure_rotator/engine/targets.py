@@ -174,7 +174,7 @@ class Targets:
             return None, None
         text = str(argument)
         if is_reference(text):
-            if is_guid(self._c.references.resolve(text).reveal()):
+            if self._c.references.resolve(text).satisfies(is_guid):
                 raise Rejected(
                     "IdentifierMixedUp",
                     f"client_secret: the reference {text} leads to a GUID, which looks like the secret's id",

@@ -1,0 +1,98 @@
+"""What a failed step means for its operation: try again, park, undo, or call off, by whose move it is."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from azure_rotator.domain.backoff import retry_delay
+from azure_rotator.domain.errors import RotatorError, Unavailable
+from azure_rotator.domain.model import RotatedSecret, Rotation, RotationState, RotatorStatus, Trigger, Version
+from azure_rotator.domain.ports import Claim, Failure
+from azure_rotator.engine.context import Context
+from azure_rotator.engine.steps import ours
+
+_RUNNING = frozenset({RotationState.PLANNED, RotationState.MINTING, RotationState.MINTED, RotationState.PROVING})
+
+
+class Failures:
+    """Records failures in the journal."""
+
+    def __init__(self, context: Context) -> None:
+        self._c = context
+
+    def record(
+        self,
+        claim: Claim,
+        rotation: Rotation,
+        item: RotatedSecret,
+        versions: tuple[Version, ...],
+        error: RotatorError,
+        *,
+        force: bool,
+    ) -> None:
+        """Retry, park or fail by whose move it is."""
+        now = self._c.clock.now()
+        failure = Failure(code=error.code, text=error.message)
+        attempts = rotation.attempts + 1
+        unavailable = isinstance(error, Unavailable)
+        retry_after = error.retry_after_seconds if isinstance(error, Unavailable) else None
+        again_at = now + retry_delay(attempts, jitter=self._c.entropy.jitter(), retry_after_seconds=retry_after)
+        if retry_after:
+            self._c.uow.hold_lane(rotation.lane, now + timedelta(seconds=retry_after))
+        unpublished = rotation.state in _RUNNING
+        if rotation.trigger is Trigger.DELETE:
+            self._failed_delete(claim, rotation, item, versions, error, again_at=again_at, force=force)
+        elif unpublished and not (unavailable and attempts < self._c.limits.max_attempts):
+            self._c.uow.fail(
+                claim,
+                failure,
+                event=self._c.event(rotation, item, "rotated-secret-failure", error.message, None, error.code),
+                audit=self._c.audit(
+                    "create_item" if rotation.trigger is Trigger.CREATE else "rotate_item",
+                    item.name,
+                    result=error.code,
+                    trigger=rotation.trigger.value,
+                ),
+                undo_item=rotation.trigger is Trigger.CREATE,
+                at=now,
+            )
+        else:
+            # After publication the new one is never rolled back: removing the old one is tried on and on.
+            status = RotatorStatus.FAILED if unpublished else RotatorStatus.PARTIAL
+            cleaning = rotation.state is RotationState.FAILED
+            self._c.uow.defer(
+                claim,
+                failure,
+                attempts=attempts,
+                next_attempt_at=again_at,
+                status=None if cleaning else status.value,
+                at=now,
+            )
+
+    def _failed_delete(
+        self,
+        claim: Claim,
+        rotation: Rotation,
+        item: RotatedSecret,
+        versions: tuple[Version, ...],
+        error: RotatorError,
+        *,
+        again_at: datetime,
+        force: bool,
+    ) -> None:
+        """The item stays if its current credential certainly does; else the delete stays open and is tried again."""
+        now = self._c.clock.now()
+        failure = Failure(code=error.code, text=error.message)
+        if force:
+            left = [v.key_id for v in versions if v.in_azure and ours(v)]
+            audit = self._c.audit("delete_item", item.name, orphans=left, forced_over=error.code)
+            self._c.uow.drop_item(claim, audit, now)
+        elif not isinstance(error, Unavailable) and (
+            rotation.state is RotationState.PLANNED or (claim.fence == 1 and rotation.attempts == 0)
+        ):
+            audit = self._c.audit("delete_item", item.name, result=error.code)
+            self._c.uow.cancel_delete(claim, failure, audit, now)
+        else:
+            self._c.uow.defer(
+                claim, failure, attempts=rotation.attempts + 1, next_attempt_at=again_at, status=None, at=now
+            )
