@@ -11,7 +11,7 @@ import pytest
 
 from tools import pulumi_cli as cli
 
-pytest_plugins = ["tests.rows"]
+pytest_plugins = ["tests.rows", "tests.plugins.azure"]
 
 _NOT_RUN = pytest.StashKey[int]()
 

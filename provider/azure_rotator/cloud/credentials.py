@@ -122,7 +122,8 @@ async def request_token(
     except TimeoutError:
         return faults.timed_out(attempt, seconds, applied="no")
     except Exception as error:  # noqa: BLE001 - nothing of the SDK's passes: its errors hold the secret
-        return faults.login_failed(attempt, error, has_worked=source is not None and source.has_worked)
+        worked = source is not None and source.has_worked
+        return faults.login_failed(attempt, error, chain=identity.secret is None, has_worked=worked)
 
 
 def _source(

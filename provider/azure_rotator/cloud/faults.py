@@ -86,10 +86,10 @@ class Answer:
 
 # --- reading an answer --------------------------------------------------------------------------------------------
 
-_AADSTS = re.compile(r"AADSTS(\d+)")
+_AADSTS = re.compile(r"AADSTS([0-9]+)")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,99}")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
+_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
 def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> Answer:
@@ -243,31 +243,37 @@ def login_refused(attempt: Attempt, answer: Answer) -> RotatorError:
     )
 
 
-def login_failed(attempt: Attempt, error: Exception, *, has_worked: bool = False) -> RotatorError:
+def login_failed(attempt: Attempt, error: Exception, *, chain: bool = False, has_worked: bool = False) -> RotatorError:
     """The error for an exception out of azure-identity.
 
     Args:
+        chain: It comes from the chain of cloud identities, which keeps only the texts of what its members were told.
         has_worked: This very credential has given tokens before. A chain that finds no identity is then an outage of
             its source (a metadata endpoint that is silent), not a missing set-up.
     """
-    from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+    from azure.core.exceptions import (
+        ClientAuthenticationError,
+        HttpResponseError,
+        ServiceRequestError,
+        ServiceResponseError,
+    )
 
     response = error.response if isinstance(error, HttpResponseError) else None
     if response is not None:
         answer = read_answer(response.status_code or 0, _lower(_headers_of(response)), _content_of(response))
         return login_refused(attempt, answer)
-    numbers = numbers_in(str(error)) if isinstance(error, ClientAuthenticationError) else ()
-    if numbers:  # the chain of cloud identities keeps the text of the answer only
-        return login_refused(attempt, Answer(status=401, numbers=numbers))
-    if isinstance(error, ClientAuthenticationError) and not has_worked:
-        return Forbidden(
-            "AzureAuthFailed",
-            f"{attempt.who}: this process has no Azure identity that gives a token",
-            hint="run it with a managed or workload identity, or with AZURE_TENANT_ID, AZURE_CLIENT_ID and"
-            " AZURE_CLIENT_SECRET; or give the target credentials of its own",
-            details=_details(attempt, None),
-        )
-    if isinstance(error, AzureError):
+    if chain and isinstance(error, ClientAuthenticationError):
+        if numbers := numbers_in(str(error)):
+            return login_refused(attempt, Answer(status=401, numbers=numbers))
+        if not has_worked:
+            return Forbidden(
+                "AzureAuthFailed",
+                f"{attempt.who}: this process has no Azure identity that gives a token",
+                hint="run it with a managed or workload identity, or with AZURE_TENANT_ID, AZURE_CLIENT_ID and"
+                " AZURE_CLIENT_SECRET; or give the target credentials of its own",
+                details=_details(attempt, None),
+            )
+    if isinstance(error, ServiceRequestError | ServiceResponseError):
         return _unreachable(attempt, error, applied="no")
     return _unreadable(attempt, error, applied="no")
 
@@ -523,10 +529,3 @@ def _details(attempt: Attempt, answer: Answer | None) -> dict[str, object]:
         if answer.request_id is not None:
             details["request_id"] = answer.request_id
     return details
-
-
-def before_the_write(error: RotatorError) -> RotatorError:
-    """The same error, where it came before the write was sent: nothing was applied."""
-    if isinstance(error, Unavailable):
-        error.applied = "no"
-    return error

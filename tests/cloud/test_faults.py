@@ -1,0 +1,220 @@
+"""The tables: which answer of Azure becomes which error. No network."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from azure_rotator.cloud import faults
+from azure_rotator.cloud.faults import Answer, Attempt, read_answer, retry_after
+from azure_rotator.domain.errors import EXIT_CODES, Forbidden, NotFound, Rejected, RotatorError, Unavailable
+
+WRITE = Attempt(
+    who='target "/prod"', subject="application 42", doing="add a client secret", host="graph.microsoft.com", writes=True
+)
+LOGIN = Attempt(who='target "/prod"', subject='target "/prod"', doing="log in", host="login.microsoftonline.com")
+# A text of Azure's must decide nothing and go nowhere.
+TEXT = "AADSTS7000215 canary-text Not allowed to add 3 passwords. Too many requests. No password credential found"
+
+
+def graph_answer(
+    status: int, code: str | None, *, headers: dict[str, str] | None = None, message: str = TEXT
+) -> Answer:
+    body = {"error": {"code": code, "message": message, "innerError": {"date": "2026-03-29T13:23:55"}}}
+    return read_answer(status, headers or {}, json.dumps(body).encode())
+
+
+def login_answer(status: int, number: int | None, *, headers: dict[str, str] | None = None, error="invalid_client"):
+    body: dict[str, Any] = {"error": error, "error_description": "canary-text Trace ID: 1"}
+    if number is not None:
+        body |= {"error_codes": [number], "error_description": f"AADSTS{number}: canary-text Trace ID: 1"}
+    return read_answer(status, headers or {}, json.dumps(body).encode())
+
+
+GRAPH = [
+    # status, code, error, product code, applied
+    (400, "CredentialInvalidLifetimeAsPerAppPolicy", Rejected, "LifetimeNotAllowed", None),
+    (400, "KeyCredentialsInvalidEndDate", Rejected, "LifetimeNotAllowed", None),
+    (400, "CredentialTypeNotAllowedAsPerAppPolicy", Rejected, "CredentialTypeNotAllowed", None),
+    (400, "Directory_ResourceSizeExceeded", Forbidden, "CredentialLimitReached", None),
+    (403, "Directory_ResourceSizeExceeded", Forbidden, "CredentialLimitReached", None),
+    (403, "Directory_QuotaExceeded", Forbidden, "CredentialLimitReached", None),
+    (400, "Directory_ConcurrencyViolation", Unavailable, "AzureUnavailable", "unknown"),
+    (409, "Directory_ConcurrencyViolation", Unavailable, "AzureUnavailable", "unknown"),
+    (503, "Directory_ConcurrencyViolation", Unavailable, "AzureUnavailable", "unknown"),
+    (400, "Request_BadRequest", Rejected, "ParameterInvalid", None),
+    (400, "Something_New", Rejected, "ParameterInvalid", None),
+    (401, "InvalidAuthenticationToken", Forbidden, "AzureAuthFailed", None),
+    (401, "Something_New", Forbidden, "AzureAuthFailed", None),
+    (403, "Authorization_RequestDenied", Forbidden, "AzurePermissionMissing", None),
+    (403, "Something_New", Forbidden, "AzurePermissionMissing", None),
+    (404, "Request_ResourceNotFound", NotFound, "ApplicationNotFound", None),
+    (404, "Something_New", NotFound, "ApplicationNotFound", None),
+    (409, "Something_New", Unavailable, "AzureUnavailable", "unknown"),
+    (429, "TooManyRequests", Unavailable, "AzureThrottled", "no"),
+    (429, None, Unavailable, "AzureThrottled", "no"),
+    (500, "InternalServerError", Unavailable, "AzureUnavailable", "unknown"),
+    (503, "ServiceUnavailable", Unavailable, "AzureUnavailable", "unknown"),
+    (504, "UnknownError", Unavailable, "AzureUnavailable", "unknown"),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "error", "product_code", "applied"), GRAPH)
+def test_a_refusal_of_graph_is_told_by_status_and_code(status, code, error, product_code, applied):
+    told = faults.graph_refused(WRITE, graph_answer(status, code))
+    assert (type(told), told.code) == (error, product_code)
+    assert getattr(told, "applied", None) == applied
+    assert told.message.startswith("application 42: ")
+    assert told.hint or product_code == "AzureUnavailable"
+    assert told.details["status"] == status
+    shown_nowhere("canary-text", told)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 407, 418, 451])
+@pytest.mark.parametrize("content", [b"", b"<html>Access denied by policy</html>", b"[]", b'{"error": {"code": 5}}'])
+def test_an_answer_that_graph_did_not_write_says_nothing_about_the_application(status, content):
+    told = faults.graph_refused(WRITE, read_answer(status, {}, content))
+    assert isinstance(told, Unavailable)
+    assert told.applied == "unknown"
+    assert "HTTPS_PROXY" in told.hint
+
+
+def test_a_read_that_failed_has_changed_nothing():
+    read = Attempt(who="a", subject="application 42", doing="read it", host="graph.microsoft.com")
+    told = faults.graph_refused(read, graph_answer(503, "ServiceUnavailable"))
+    assert isinstance(told, Unavailable)
+    assert told.applied == "no"
+
+
+def test_a_missing_permission_is_named():
+    told = faults.graph_refused(WRITE, graph_answer(403, "Authorization_RequestDenied"))
+    assert told.details["permission"] == "Application.ReadWrite.OwnedBy"
+    assert 'target "/prod"' in told.message
+    for word in ("Application.ReadWrite.OwnedBy", "owner", "Application.ReadWrite.All"):
+        assert word in told.hint
+
+
+def test_the_policy_that_forbids_is_named():
+    policy = "8b1f2c34-0000-4000-8000-0123456789ab"
+    answer = graph_answer(400, "CredentialTypeNotAllowedAsPerAppPolicy", message=f"as per assigned policy '{policy}'.")
+    told = faults.graph_refused(WRITE, answer)
+    assert told.details["policy_id"] == policy
+    assert policy in told.message
+
+
+LOGINS = [
+    (401, 7000215, "AzureAuthFailed"),
+    (401, 7000222, "AzureAuthFailed"),
+    (401, 7000218, "AzureAuthFailed"),
+    (400, 700016, "AzureAuthFailed"),
+    (400, 700038, "AzureAuthFailed"),
+    (400, 7000112, "AzureAuthFailed"),
+    (400, 90002, "AzureAuthFailed"),
+    (400, 53003, "AzureAuthFailed"),
+    (400, 123456, "AzureAuthFailed"),
+    (400, 90055, "AzureThrottled"),
+    (400, 50196, "AzureThrottled"),
+    (429, None, "AzureThrottled"),
+    (400, 90033, "AzureUnavailable"),
+    (500, None, "AzureUnavailable"),
+    (503, 90006, "AzureUnavailable"),
+    (503, 7000215, "AzureUnavailable"),
+]
+
+
+@pytest.mark.parametrize(("status", "number", "code"), LOGINS)
+def test_a_refused_login_is_told_by_its_number(status, number, code):
+    told = faults.login_refused(LOGIN, login_answer(status, number))
+    assert told.code == code
+    assert told.details.get("aadsts") == number
+    assert isinstance(told, Forbidden if code == "AzureAuthFailed" else Unavailable)
+    assert getattr(told, "applied", "no") == "no"
+    assert told.hint
+    shown_nowhere("canary-text", told)
+    if code == "AzureAuthFailed":
+        assert f"AADSTS{number}" in told.message
+
+
+def test_each_known_number_has_words_of_its_own():
+    said = [fault.says for fault in faults.LOGIN_FAULTS.values()]
+    assert len(set(said)) == len(said)
+
+
+def test_a_known_number_counts_more_than_an_unknown_one():
+    body = {"error": "invalid_client", "error_codes": [1, 7000222], "error_description": ""}
+    told = faults.login_refused(LOGIN, read_answer(401, {}, json.dumps(body).encode()))
+    assert told.details["aadsts"] == 7000222
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'{"error": ["x"]}', b'{"error_codes": "x"}', b"\xff\xfe"])
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404])
+def test_a_login_answer_that_entra_did_not_write_is_no_refusal(status, content):
+    told = faults.login_refused(LOGIN, read_answer(status, {}, content))
+    assert isinstance(told, Unavailable)
+    assert told.code == "AzureUnavailable"
+
+
+def test_every_code_has_an_exit_code():
+    assert {fault.code for fault in faults.GRAPH_FAULTS.values()} <= EXIT_CODES.keys()
+
+
+WAITS = [
+    ("120", 120.0),
+    ("0", 0.0),
+    ("0.249", 0.249),
+    (" 7 ", 7.0),
+    ("Sun, 29 Mar 2026 13:24:55 GMT", 60.0),
+    ("Sun, 29 Mar 2026 13:22:55 GMT", 0.0),
+    ("", None),
+    ("soon", None),
+    ("-5", None),
+    ("nan", None),
+    ("inf", None),
+    ("1e3", None),
+    ("99999999999999999999", None),
+    ("Sun, 99 Mar 2026 13:24:55 GMT", None),
+    ("٣", None),
+]
+
+
+@pytest.mark.parametrize(("text", "seconds"), WAITS)
+def test_retry_after_is_read_in_every_form_and_garbage_is_tolerated(text, seconds):
+    headers = {"retry-after": text, "date": "Sun, 29 Mar 2026 13:23:55 GMT"}
+    assert retry_after(headers) == seconds
+    told = faults.graph_refused(WRITE, graph_answer(429, "TooManyRequests", headers=headers))
+    assert isinstance(told, Unavailable)
+    assert told.retry_after_seconds == seconds
+
+
+def test_retry_after_counts_from_the_services_own_clock():
+    headers = {"retry-after": "Mon, 01 Jan 2035 00:00:30 GMT", "date": "Mon, 01 Jan 2035 00:00:00 GMT"}
+    assert retry_after(headers) == 30.0
+
+
+def test_no_retry_after_is_none():
+    told = faults.graph_refused(WRITE, graph_answer(429, "TooManyRequests"))
+    assert isinstance(told, Unavailable)
+    assert told.retry_after_seconds is None
+
+
+def test_the_request_id_goes_along_for_microsofts_support():
+    request_id = "0c0fee00-1111-4222-8333-444455556666"
+    told = faults.graph_refused(WRITE, graph_answer(500, "InternalServerError", headers={"request-id": request_id}))
+    assert told.details["request_id"] == request_id
+
+
+@pytest.mark.parametrize("code", ["a b", "x" * 101, "<script>", "", None, 5])
+def test_a_code_that_is_none_is_not_passed_on(code):
+    assert graph_answer(400, code).code is None
+
+
+def test_an_answer_does_not_show_its_body():
+    answer = read_answer(200, {}, b'{"secretText": "canary-value"}')
+    assert answer.body == {"secretText": "canary-value"}
+    assert "canary" not in repr(answer)
+
+
+def shown_nowhere(text: str, error: RotatorError) -> None:
+    assert text not in f"{error!r} {error} {error.args} {error.hint} {error.details}"

@@ -1,0 +1,147 @@
+"""No secret in what the adapters raise or log, whatever Azure does and whoever looks: at the exception, at what it
+came from, at the variables of its traceback, at any logger at DEBUG."""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from types import FrameType, TracebackType
+from typing import Any
+
+import pytest
+
+from azure_rotator.cloud import EntraLogin, GraphDirectory
+from azure_rotator.domain.errors import RotatorError
+from tests.plugins.azure import App
+
+CANARY = "canary8Q~never-to-be-seen-0123456789abcd"
+END = datetime.now(UTC) + timedelta(days=90)
+# A token begins so: base64 of {"
+TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{20,}")
+
+
+@pytest.fixture
+def canary(make_application) -> App:
+    """An application whose secret is the canary, and which may do everything."""
+    secrets = [{"name": "boot", "value": CANARY}]
+    return make_application("canary", roles=["Application.ReadWrite.All"], owners=["self"], secrets=secrets)
+
+
+FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "refused": ("login.token", {"preset": "wrong-secret"}),
+    "login 500": ("login.token", {"preset": "internal-500"}),
+    "login dropped": ("login.token", {"preset": "dropped"}),
+    "login, a page": ("login.token", {"preset": "html-200"}),
+    "login, cut off": ("login.token", {"preset": "truncated-json"}),
+    "login, no token": ("login.token", {"when": "after", "without": ["access_token"]}),
+    "login, no end": ("login.token", {"when": "after", "without": ["expires_in"]}),
+    "an echo of the login": (
+        "login.token",
+        {"status": 400, "body": f'{{"error": "{CANARY}", "error_description": "{CANARY}"}}'},
+    ),
+    "denied": ("graph.*", {"preset": "denied"}),
+    "throttled": ("graph.*", {"preset": "throttled"}),
+    "500": ("graph.*", {"preset": "internal-500"}),
+    "dropped": ("graph.*", {"preset": "dropped"}),
+    "lost": ("graph.*", {"preset": "dropped", "when": "after"}),
+    "a page": ("graph.*", {"preset": "html-200"}),
+    "an echo": ("graph.*", {"status": 400, "body": f'{{"error": {{"code": "{CANARY}", "message": "{CANARY}"}}}}'}),
+    "an echo in a header": (
+        "graph.*",
+        {"preset": "throttled", "headers": {"Retry-After": CANARY, "request-id": CANARY}},
+    ),
+    "cut off": ("graph.*", {"preset": "truncated-json"}),
+    "no secret": ("graph.*", {"preset": "no-secret-text"}),
+    "no end": ("graph.*", {"when": "after", "without": ["endDateTime"]}),
+    "an end that is none": (
+        "graph.*",
+        {"status": 200, "body": f'{{"keyId": "k", "secretText": "{CANARY}", "endDateTime": "{CANARY}"}}'},
+    ),
+}
+
+
+@pytest.mark.parametrize("id", FAULTS)
+def test_no_error_holds_a_secret(azure, control, canary, caplog, id):
+    operation, fault = FAULTS[id]
+    caplog.set_level(logging.DEBUG)
+    control.add_fault(operation, app=canary.app_id, times=None, **fault)
+    acting = canary.identity()
+    calls = (
+        lambda: EntraLogin().prove(acting),
+        lambda: EntraLogin().grants(acting),
+        lambda: GraphDirectory().get_application(acting, canary.app_id),
+        lambda: GraphDirectory().add_password(acting, canary.object_id, "stamp", END),
+        lambda: GraphDirectory().remove_password(acting, canary.object_id, "0c0fee00-1111-4222-8333-444455556666"),
+    )
+    errors = [error for error in map(error_of, calls) if error is not None]
+    assert errors
+    for error in errors:
+        assert isinstance(error, RotatorError)
+        assert error.__cause__ is None
+        assert error.__context__ is None
+        show_nothing(everything_about(error))
+    # What a server says, the SDKs log; Azure does not say our secrets, and our own errors repeat nothing even then.
+    if not id.startswith("an echo"):
+        show_nothing(caplog.text)
+
+
+def test_no_log_holds_a_secret_when_all_goes_well(azure, canary, caplog):
+    caplog.set_level(logging.DEBUG)
+    directory = GraphDirectory()
+    EntraLogin().prove(canary.identity())
+    new = directory.add_password(canary.identity(), canary.object_id, "stamp", END)
+    directory.get_application(canary.identity(), canary.app_id)
+    directory.remove_password(canary.identity(), canary.object_id, new.key_id)
+    assert {record.name.partition(".")[0] for record in caplog.records} >= {"azure", "httpx", "httpcore"}
+    show_nothing(caplog.text)
+    assert new.value.reveal() not in caplog.text
+    assert new.value.reveal() not in repr(new)
+
+
+def test_a_refused_login_is_not_written_to_a_bare_stderr(azure, canary, capfd):
+    root = logging.getLogger()
+    handlers, root.handlers = root.handlers, []
+    try:
+        assert error_of(lambda: EntraLogin().prove(canary.identity("nonsense"))) is not None
+    finally:
+        root.handlers = handlers
+    assert capfd.readouterr().err == ""
+
+
+def error_of(call) -> BaseException | None:
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - any, to look at it
+        return error
+    return None
+
+
+def everything_about(error: BaseException) -> str:
+    """All that a logger with local variables would print, and what it would find one level deeper."""
+    shown = [repr(error), str(error), repr(error.args), repr(vars(error))]
+    shown += traceback.TracebackException.from_exception(error, capture_locals=True).format()
+    shown += [repr(value) for frame in frames(error.__traceback__) for value in deeper(frame)]
+    return "\n".join(shown)
+
+
+def frames(at: TracebackType | None) -> Iterator[FrameType]:
+    while at is not None:
+        # The test's own frames hold the canary, of course.
+        if "azure_rotator" in at.tb_frame.f_code.co_filename:
+            yield at.tb_frame
+        at = at.tb_next
+
+
+def deeper(frame: FrameType) -> Iterator[object]:
+    for value in frame.f_locals.values():
+        yield value
+        yield getattr(value, "__dict__", None)
+        yield [getattr(value, name, None) for name in getattr(type(value), "__slots__", ()) if name != "_value"]
+
+
+def show_nothing(text: str) -> None:
+    assert CANARY not in text
+    assert not TOKEN.search(text)
