@@ -14,6 +14,7 @@ a store without its key would be lost)::
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from azure_rotator.store.unit_of_work import SqlUnitOfWork
 # Every revision of the schema, oldest first. Kept here so that opening a current store does not load Alembic (275 ms);
 # a test holds it against the scripts.
 REVISIONS = ("0001",)
+# Alembic's ``context`` and ``op`` belong to the whole process: one thread at a time. Processes wait in the database.
+_MIGRATING = threading.Lock()
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 
@@ -182,7 +185,7 @@ def _migrate(database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    with translated(database.label), database.engine.connect() as connection:
+    with _MIGRATING, translated(database.label), database.engine.connect() as connection:
         if database.location.path is not None:
             # A table that is rebuilt is dropped for a moment. The pragma does nothing inside a transaction.
             _foreign_keys(connection, on=False)
