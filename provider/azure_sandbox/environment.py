@@ -9,22 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-UNSET = ("ALL_PROXY", "all_proxy", "SSL_CERT_DIR", "no_proxy")
-"""Variables that would lead past the sandbox or its roots. (``no_proxy`` wins over ``NO_PROXY`` in some clients.)"""
+UNSET = ("ALL_PROXY", "all_proxy", "SSL_CERT_DIR")
+"""Variables that would lead past the sandbox or its roots."""
 
 
 def variables(*, proxy_port: int, ca_file: Path) -> dict[str, str]:
     """The variables to set.
 
-    ``NO_PROXY`` names loopback and nothing else: whatever a person had in it would lead past the guard.
+    ``NO_PROXY`` names loopback and nothing else: whatever a person had in it would lead past the guard. Both spellings,
+    because gRPC reads the lower-case one only: without it Pulumi's engine and its plugins, which meet on loopback,
+    would be sent through the proxy.
     """
+    loopback = "127.0.0.1,localhost"
     proxy = f"http://127.0.0.1:{proxy_port}"
     return {
         "HTTPS_PROXY": proxy,
         "https_proxy": proxy,
         "HTTP_PROXY": proxy,
         "http_proxy": proxy,
-        "NO_PROXY": "127.0.0.1,localhost",
+        "NO_PROXY": loopback,
+        "no_proxy": loopback,
         "REQUESTS_CA_BUNDLE": str(ca_file),
         "CURL_CA_BUNDLE": str(ca_file),
         "SSL_CERT_FILE": str(ca_file),
