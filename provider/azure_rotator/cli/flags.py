@@ -1,0 +1,150 @@
+"""Options: those of a noun, derived from its parameters, and those that every command has.
+
+Nothing is judged here but the form: what a value may be is said once, in ``domain.parameters``, so that the command
+line, Pulumi and the policies refuse the same things with the same codes, and all of them at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from azure_rotator.domain.errors import Rejected
+from azure_rotator.domain.parameters import PARAMETERS, Kind, Parameter, Subject
+
+_METAVARS = {
+    Kind.PATH: "PATH",
+    Kind.TEXT: "TEXT",
+    Kind.INT: "NUMBER",
+    Kind.GUID: "GUID",
+    Kind.SECRET: "SECRET",
+    Kind.TEXT_LIST: "TEXT",
+    Kind.DURATION: "DURATION",
+}
+_SECRET_FORMS = "@FILE, - (stdin), env:NAME or file:PATH; a literal is seen in the process list"  # noqa: S105 - about secrets
+
+
+class Flag(click.Option):
+    """An option with one value, however often and in whichever spelling it is given.
+
+    Args:
+        switch: It takes true or false, in any case; without a value it means true.
+    """
+
+    def __init__(self, *declarations: str, about: str, switch: bool = False, **attributes: Any) -> None:
+        self.switch = switch
+        if switch:
+            attributes |= {"is_flag": False, "flag_value": "true", "metavar": "[true|false]"}
+        super().__init__([*declarations], multiple=True, help=about, **attributes)
+
+    def process_value(self, ctx: click.Context, value: Any) -> str | None:
+        given: tuple[str, ...] = super().process_value(ctx, value)
+        texts = dict.fromkeys(text.lower() if self.switch else text for text in given)
+        if len(texts) > 1:
+            raise Rejected(
+                "ParameterInvalid",
+                f"{self.opts[0]} is given more than once, with different values",
+                hint="- and _ in a flag are the same; give it once",
+                details={"property": self.name},
+            )
+        return next(iter(texts), None)
+
+
+class Repeated(click.Option):
+    """An option whose values form a list; not given at all is None, which is not the same as an empty list."""
+
+    def __init__(self, *declarations: str, about: str, **attributes: Any) -> None:
+        super().__init__([*declarations], multiple=True, help=about, **attributes)
+
+    def process_value(self, ctx: click.Context, value: Any) -> tuple[str, ...] | None:
+        given: tuple[str, ...] = super().process_value(ctx, value)
+        return given or None
+
+
+def truth(flag: str, text: str | None) -> bool:
+    """What a switch says; not given means false.
+
+    Raises:
+        Rejected: ``ParameterInvalid``.
+    """
+    if text not in {None, "true", "false"}:
+        raise Rejected("ParameterInvalid", f"{flag} is neither true nor false", hint=f"{flag} alone means true")
+    return text == "true"
+
+
+def parameter_flags(subject: Subject, *, update: bool = False) -> list[click.Parameter]:
+    """One option for each parameter that the command line has.
+
+    Args:
+        update: For a change: what identifies the credential is taken, so that it can be refused, but not advertised.
+    """
+    rows = (row for row in PARAMETERS[subject] if row.only != "pulumi")
+    flags: list[click.Parameter] = [_flag(row, subject, hidden=update and row.immutable) for row in rows]
+    if update:
+        about = f"a new path; the {_noun(subject)} keeps its id, its versions and its schedule"
+        flags.insert(1, Flag("--new-name", "new_name", metavar="PATH", about=about))
+    return flags
+
+
+def name_flag(noun: str, *more: str) -> Flag:
+    """``--name`` of a thing that exists."""
+    return Flag("-n", "--name", *more, "name", metavar="PATH", about=f"path of the {noun}")
+
+
+def common_flags() -> list[click.Parameter]:
+    """What every command has."""
+    return [
+        Flag("--json", "json", switch=True, about="print the result, or the error, as JSON"),
+        Flag(
+            "--jq-expression",
+            "jq_expression",
+            metavar="PATH",
+            about="print a part of the JSON result, e.g. .items[0].item_name; texts without quotes",
+        ),
+        Flag("--quiet", "quiet", switch=True, about="no talk on stderr but warnings and errors"),
+        Flag(
+            "--timeout",
+            "timeout",
+            metavar="DURATION",
+            about="how long to wait for an operation: seconds, or a number with s, m or h; 10m unless set",
+        ),
+        Flag(
+            "-u",
+            "--gateway-url",
+            "gateway_url",
+            metavar="URL",
+            about="address of a gateway; this release checks it and does the work itself",
+        ),
+        Flag("--debug", "debug", switch=True, about="log what is done to stderr, and tracebacks of internal errors"),
+    ]
+
+
+def _flag(row: Parameter, subject: Subject, *, hidden: bool) -> click.Option:
+    spellings = [f"-{alias}" if len(alias) == 1 else f"--{alias}" for alias in row.aliases]
+    spellings.sort(key=len)  # short ones first, as people expect them
+    declarations = [*(s for s in spellings if len(s) == 2), row.flag, *(s for s in spellings if len(s) > 2), row.name]
+    about = _help(row, subject)
+    if row.kind is Kind.TEXT_LIST:
+        return Repeated(*declarations, about=about, metavar=_METAVARS[row.kind], hidden=hidden)
+    if row.kind is Kind.BOOL:
+        return Flag(*declarations, about=about, switch=True, hidden=hidden)
+    metavar = "|".join(row.choices) if row.kind is Kind.ENUM else _METAVARS[row.kind]
+    return Flag(*declarations, about=about, metavar=metavar, hidden=hidden)
+
+
+def _help(row: Parameter, subject: Subject) -> str:
+    said = row.help.format(subject=_noun(subject))
+    if row.kind is Kind.SECRET:
+        said += f" [{_SECRET_FORMS}]"
+    if row.choice_aliases:
+        said += f" [also: {', '.join(row.choice_aliases)}]"
+    if row.required:
+        said += " [required]"
+    elif isinstance(row.default, str) and row.default:
+        said += f" [default: {row.default}]"
+    return said
+
+
+def _noun(subject: Subject) -> str:
+    return "Target" if subject == "target" else "Rotated Secret"

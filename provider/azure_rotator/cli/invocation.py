@@ -1,0 +1,162 @@
+"""One run of one command: its console, its settings, and the engine when it needs one.
+
+A command is a function that takes the ``Invocation`` and its own options by name::
+
+    @command(about="Show a Target.", flags=[name_flag("Target")])
+    def get(call: Invocation, name: str | None) -> None:
+        with call.engine() as engine:
+            view = engine.targets.get(name=required("name", name))
+        call.console.result(view.facts(), lambda: pairs(view.facts()))
+
+Nothing heavy is imported before ``engine()``: help, usage errors and refused input stay quick.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from urllib.parse import urlsplit
+
+import click
+
+from azure_rotator import telemetry
+from azure_rotator.cli import paths
+from azure_rotator.cli.console import Console
+from azure_rotator.cli.flags import common_flags, truth
+from azure_rotator.config import Settings, who_am_i
+from azure_rotator.domain.errors import Problem, Rejected, RotatorError, rejection
+from azure_rotator.domain.parameters import Subject, validate
+from azure_rotator.domain.schedule import duration_seconds
+
+if TYPE_CHECKING:
+    from azure_rotator.engine.service import Engine
+
+P = ParamSpec("P")
+
+GATEWAY_VARIABLE = "AZURE_ROTATOR_GATEWAY_URL"
+
+
+class Invocation:
+    """What a command works with.
+
+    Attributes:
+        console: Where it speaks.
+        name: The command as it was called, e.g. ``create-rotated-secret``.
+    """
+
+    def __init__(self, console: Console, name: str, common: Mapping[str, str | None]) -> None:
+        self.console = console
+        self.name = name
+        console.as_json = truth("--json", common["json"])
+        console.quiet = truth("--quiet", common["quiet"])
+        console.debug = truth("--debug", common["debug"])
+        expression = common["jq_expression"]
+        console.path = None if expression is None else paths.parse(expression)
+        self._timeout_seconds = _timeout(common["timeout"])
+        self._gateway_url = common["gateway_url"]
+
+    @contextmanager
+    def engine(self, *, new_store: bool = False) -> Iterator[Engine]:
+        """The engine on the store that the settings lead to.
+
+        Args:
+            new_store: Make the store where there is none.
+        """
+        settings = Settings.read(os.environ)
+        if self._timeout_seconds is not None:
+            settings = replace(settings, timeout_seconds=self._timeout_seconds)
+        level = "debug" if self.console.debug else telemetry.level_of(os.environ)
+        self._check_gateway()
+        from azure_rotator.wiring import open_engine
+
+        redactor = self.console.redactor
+        observer = telemetry.StructlogObserver(say_to=self.console.say, redactor=redactor)
+        with (
+            telemetry.logging_to(self.console.log_stream(), level, redactor),
+            open_engine(settings, who=who_am_i(os.environ), observer=observer, new_store=new_store) as engine,
+        ):
+            yield engine
+
+    def _check_gateway(self) -> None:
+        """An address must be one; then this release says that it does the work itself (features 1.1)."""
+        url, origin = self._gateway_url, "--gateway-url"
+        if url is None:
+            url, origin = os.environ.get(GATEWAY_VARIABLE) or None, GATEWAY_VARIABLE
+        if url is None:
+            return
+        try:
+            parts = urlsplit(url)
+            complete = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            complete = False
+        if not complete:
+            raise RotatorError(
+                "GatewayNotConfigured",
+                f"{origin} is no address of a gateway: it needs a scheme and a host",
+                hint=f"give it like http://gateway.example:8000 with --gateway-url, {GATEWAY_VARIABLE} or the stack's "
+                "azure-rotator:gatewayUrl, or leave it out",
+            )
+        self.console.say("note: this release has no gateway yet; the command works on the store itself")
+
+
+def command(
+    *, about: str, flags: Sequence[click.Parameter] = (), epilog: str | None = None
+) -> Callable[[Callable[Concatenate[Invocation, P], None]], click.Command]:
+    """Make a click command of a function; the common flags are added and taken care of."""
+
+    def made(function: Callable[Concatenate[Invocation, P], None]) -> click.Command:
+        common = common_flags()
+
+        def run(*args: P.args, **options: P.kwargs) -> None:
+            context = click.get_current_context()
+            console = context.find_object(Console) or Console()
+            settings: dict[str, Any] = {str(flag.name): options.pop(str(flag.name)) for flag in common}
+            function(Invocation(console, context.info_name or "", settings), *args, **options)
+
+        return click.Command(name=None, callback=run, params=[*flags, *common], help=about, epilog=epilog)
+
+    return made
+
+
+def required(flag: str, value: str | None) -> str:
+    """A value that a command cannot do without.
+
+    Raises:
+        Rejected: ``ParameterMissing``.
+    """
+    if not value:
+        raise Rejected(
+            "ParameterMissing", f"{flag} is missing", hint=f"give it with {flag}", details={"property": flag.strip("-")}
+        )
+    return value
+
+
+def refuse_at_once(subject: Subject, values: Mapping[str, object]) -> None:
+    """Apply the rules that need no store before a store is looked at.
+
+    Raises:
+        Rejected: Every failed rule.
+    """
+    problems: list[Problem] = validate(subject, values)[1]
+    if problems:
+        raise rejection(problems)
+
+
+def _timeout(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = float(duration_seconds(text) or 0)
+    if not 0 < seconds < 86_400:
+        raise Rejected(
+            "ParameterInvalid",
+            "--timeout is no duration between 0 and a day",
+            hint="seconds, or a whole number with s, m or h, e.g. 90 or 10m",
+            details={"property": "timeout"},
+        )
+    return seconds

@@ -1,0 +1,238 @@
+"""Commands on Rotated Secrets. ``get_value`` prints a credential; nothing else here ever holds one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from azure_rotator.cli.changes import changes_of
+from azure_rotator.cli.credentials import with_credentials
+from azure_rotator.cli.flags import Flag, name_flag, parameter_flags, truth
+from azure_rotator.cli.grants import grants_text
+from azure_rotator.cli.invocation import Invocation, command, refuse_at_once, required
+from azure_rotator.cli.tables import pairs, table
+from azure_rotator.domain.errors import Rejected
+from azure_rotator.engine.views import Facts, SecretView, Value
+
+_OLD_CREATE = "create-rotated-secret"
+_FORMATS = ("named", "json")
+_LATER_FORMATS = ("akeyless", "env", "dotenv", "connection-string")
+_VERSION_COLUMNS = {
+    "version": "VERSION",
+    "stage": "STAGE",
+    "key_id": "KEY ID",
+    "creation_date": "CREATED",
+    "expires_at": "EXPIRES",
+    "retire_at": "RETIRES",
+}
+
+
+@command(
+    about="Put an Azure credential under rotation: adopt the client secret that --api-id names, or mint one when it is "
+    "left out. A failed create leaves nothing behind, here or in Azure.",
+    flags=parameter_flags("secret"),
+    epilog=grants_text(),
+)
+def create_azure(call: Invocation, /, **given: object) -> None:
+    if call.name == _OLD_CREATE:
+        call.console.say(f"note: {_OLD_CREATE} is rotated-secret create azure under its old name")
+    values = with_credentials(call.console, "secret", given)
+    refuse_at_once("secret", values)
+    with call.engine() as engine:
+        view = engine.secrets.create(values)
+    _tell(call, view)
+    call.console.say(f"next: azure-rotator rotated-secret get-value --name {view.item.name}")
+
+
+@command(
+    about="Change an Azure Rotated Secret. What is not given stays; an empty text resets to the default. --api-id with "
+    "--api-key adopts another secret of the application as a new version; --api-key alone corrects the value.",
+    flags=parameter_flags("secret", update=True),
+)
+def update_azure(call: Invocation, /, name: str | None, new_name: str | None, **given: object) -> None:
+    path = required("--name", name)
+    changes = changes_of("secret", with_credentials(call.console, "secret", given), new_name)
+    with call.engine() as engine:
+        view = engine.secrets.update(changes, name=path)
+    _tell(call, view)
+
+
+@command(
+    about="List Rotated Secrets and the folders they lie in.",
+    flags=[
+        Flag("--path", "path", metavar="PATH", about="only what lies below this folder"),
+        Flag("--current-folder", "current_folder", switch=True, about="only what lies in this very folder"),
+    ],
+)
+def list_all(call: Invocation, /, path: str | None, current_folder: str | None) -> None:
+    here_only = truth("--current-folder", current_folder)
+    with call.engine() as engine:
+        views = engine.secrets.list_all(path=path)
+    root = "/" + (path or "").strip("/")
+    folders = _folders([view.item.name for view in views], root)
+    if here_only:
+        views = [view for view in views if _folder(view.item.name) == root]
+        folders = [folder for folder in folders if _folder(folder) == root]
+    items = [view.facts() for view in views]
+    rows = [_row(view) for view in views]
+    columns = {"name": "NAME", "type": "TYPE", "version": "VERSION", "status": "STATUS", "next": "NEXT ROTATION"}
+    call.console.result(
+        {"items": items, "folders": folders, "has_next": False, "next_page": None},
+        lambda: table(rows, columns, empty="no Rotated Secrets"),
+    )
+
+
+@command(
+    about="Show everything about an item but its value. Azure is not asked.",
+    flags=[
+        name_flag("item"),
+        Flag("--item-id", "item_id", metavar="ID", about="its id, instead of its path"),
+        Flag("--show-versions", "show_versions", switch=True, about="show every version that is kept"),
+    ],
+)
+def describe(call: Invocation, /, name: str | None, item_id: str | None, show_versions: str | None) -> None:
+    with_versions = truth("--show-versions", show_versions)
+    if (name is None) == (item_id is None):
+        raise Rejected("ParameterMissing", "one of --name and --item-id is needed", hint="give one of them")
+    with call.engine() as engine:
+        view = engine.secrets.describe(name=name, item_id=item_id)
+    facts = view.facts(show_versions=with_versions)
+
+    def human() -> str:
+        versions = facts.pop("item_versions", None)
+        shown = pairs(facts)
+        if isinstance(versions, list):
+            shown += "\n\n" + table(versions, _VERSION_COLUMNS, empty="no versions")
+        return shown
+
+    call.console.result(facts, human)
+
+
+@command(
+    about="Print the value of the current version, or of another one. It is read from the store; Azure is not asked. "
+    "This is the one command that prints a credential, and the audit log notes each use.",
+    flags=[
+        name_flag("item", "--names"),
+        Flag("--version", "version", metavar="NUMBER", about="a version by its number; the current one unless given"),
+        Flag("--format", "form", metavar="named|json", about="the form of the value [default: named]"),
+    ],
+)
+def get_value(call: Invocation, /, name: str | None, version: str | None, form: str | None) -> None:
+    path = required("--name", name)
+    _refuse_format(form)
+    number = _number("--version", version)
+    with call.engine() as engine:
+        value = engine.secrets.get_value(name=path, version=number)
+    named = _named(value)
+    facts: Facts = {
+        "name": value.name,
+        "item_id": value.item_id,
+        "version": value.version,
+        "stage": value.stage,
+        "rotator_type": value.rotator_type,
+        "value": named,
+    }
+    if value.stage == "revoked":
+        call.console.say(f"note: version {value.version} is revoked: Azure refuses it")
+    call.console.result(facts, lambda: json.dumps(named, indent=2))
+
+
+@command(
+    about="Rotate now, or attach to the rotation that runs; a parked one goes on. Waits until the new credential is "
+    "proven and published; the one before stays valid for --revoke-after of its item.",
+    flags=[name_flag("item")],
+)
+def rotate(call: Invocation, /, name: str | None) -> None:
+    path = required("--name", name)
+    with call.engine() as engine:
+        done = engine.secrets.rotate(name=path)
+    facts = done.facts()
+    call.console.result(facts, lambda: pairs({k: v for k, v in facts.items() if k != "notes"}))
+    for note in done.notes:
+        call.console.say(f"note: {note}")
+
+
+@command(
+    about="Delete an item with every secret that was minted for it; an adopted one that was never rotated stays in "
+    "Azure. If Azure refuses, the item stays.",
+    flags=[
+        name_flag("item"),
+        Flag(
+            "--force-delete",
+            "force_delete",
+            switch=True,
+            about="delete the item although Azure refuses, and name what is left there",
+        ),
+    ],
+)
+def delete(call: Invocation, /, name: str | None, force_delete: str | None) -> None:
+    path = required("--name", name)
+    force = truth("--force-delete", force_delete)
+    with call.engine() as engine:
+        done = engine.secrets.delete(name=path, force=force)
+    facts = done.facts()
+    call.console.result(facts, lambda: pairs(facts))
+    if done.orphans:
+        call.console.warn(f"left in Azure, and nobody's now: {', '.join(done.orphans)}; remove them by hand")
+    if done.left_in_azure:
+        call.console.say(f"note: adopted and never rotated, so left in Azure: {', '.join(done.left_in_azure)}")
+
+
+def _tell(call: Invocation, view: SecretView) -> None:
+    facts = {"name": view.item.name, **view.facts()}
+    call.console.result(facts, lambda: pairs(view.facts()))
+
+
+def _named(value: Value) -> dict[str, object]:
+    return {
+        "tenant_id": value.tenant_id,
+        "client_id": value.client_id,
+        "client_secret": value.client_secret.reveal(),
+        "key_id": value.key_id,
+        "expires_at": value.expires_at,
+    }
+
+
+def _row(view: SecretView) -> Facts:
+    facts = view.facts()
+    return {
+        "name": view.item.name,
+        "type": view.item.rotator_type.value,
+        "version": view.version or None,
+        "status": view.item.rotator_status.value if view.item.rotator_status else None,
+        "next": facts["next_rotation_date"],
+    }
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0] or "/"
+
+
+def _folders(names: Sequence[str], root: str) -> list[str]:
+    """Every folder below the root that holds one of the names, at any depth."""
+    found: set[str] = set()
+    for name in names:
+        folder = _folder(name)
+        while folder not in {"/", root}:
+            found.add(folder)
+            folder = _folder(folder)
+    return sorted(found)
+
+
+def _number(flag: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Rejected("ParameterInvalid", f"{flag} is not a version's number", hint="a whole number from 1")
+    return int(text)
+
+
+def _refuse_format(form: str | None) -> None:
+    if form is None or form in _FORMATS:
+        return
+    later = form in _LATER_FORMATS
+    raise Rejected(
+        "FormatNotAvailable",
+        f"the format {form} is not in this release" if later else f"there is no format {form!r}",
+        hint=f"one of: {', '.join(_FORMATS)}; --jq-expression .value.client_secret prints the secret alone",
+    )

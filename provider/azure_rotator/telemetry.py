@@ -1,0 +1,216 @@
+"""Logs, with redaction as the last thing that happens to a line, and the ``Observer`` that writes them.
+
+The core never passes a credential to its ``Observer``. This module is for the day somebody does: whatever reaches a log
+or the terminal goes through a ``Redactor``, which masks what is a credential by its type, by the name of its field, by
+its shape, or because the person gave it to this very command.
+
+    >>> Redactor().text("POST ?client_secret=abc&x=1 with Bearer eyJhbGciOiJub25lIn0.e30.")
+    'POST ?client_secret=***&x=1 with Bearer ***'
+
+structlog is imported when logging starts, not with this module: most commands never log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, Protocol, TextIO, cast
+from urllib.parse import quote, quote_plus
+
+from azure_rotator.domain.errors import Rejected
+from azure_rotator.domain.secrettext import SealedBytes, SecretText
+
+VARIABLE: Final = "AZURE_ROTATOR_LOG"
+LEVELS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+MASK: Final = "***"
+
+_LOGGER: Final = "azure_rotator"
+# A value this short is no credential, and masking it would blot out half of every text.
+_SHORTEST_KNOWN: Final = 6
+
+# Whole words of a name; `key_id` and `client_secret_version` are about a credential, not one.
+_CREDENTIAL_NAME: Final = re.compile(
+    r"secret|passw|passphrase|token|credential|authorization|assertion|cookie|sealed|signature|connection_?string"
+    r"|(?:^|[_-])(?:api|account|access|private|storage|signing|data)?[_-]?key$",
+    re.IGNORECASE,
+)
+_ABOUT_A_CREDENTIAL: Final = re.compile(r"(?:[_-](?:ids?|name|version|type|at|count|reference)|Ids?)$")
+
+_SHAPES: Final = (
+    # Microsoft's own form of a client secret: three characters, a digit, "Q~", and the rest. Source: the
+    # entry "Azure AD client secret" of public secret scanners.
+    (re.compile(r"[A-Za-z0-9_~.\-]{3}[0-9]Q~[A-Za-z0-9_~.\-]{20,}"), MASK),
+    # A JSON web token, whole or cut off: its header begins with {" in base64.
+    (re.compile(r"eyJ[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)*"), MASK),
+    # 64 bytes in base64: a storage account key.
+    (re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{86}=="), MASK),
+    (re.compile(r"(?i)\b(bearer|basic)(\s+)(?!\*)[A-Za-z0-9._~+/=\-]{8,}"), rf"\1\2{MASK}"),
+    # A field of a form, a query or a connection string.
+    (
+        re.compile(
+            r"(?i)\b(client_secret|client_assertion|password|passwd|refresh_token|access_token|id_token"
+            r"|accountkey|sharedaccesssignature|sig)(=)[^&;\s\"']+"
+        ),
+        rf"\1\2{MASK}",
+    ),
+)
+
+
+class Redactor:
+    """Masks credentials in texts and in the fields of log lines; the last processor of every log.
+
+    A processor of structlog: in front of the renderer it looks at fields, behind it at the rendered text.
+    """
+
+    def __init__(self) -> None:
+        self._known: list[str] = []
+
+    def know(self, value: str) -> None:
+        """A credential that was given to this process: mask it wherever it turns up, also quoted or encoded."""
+        if len(value) >= _SHORTEST_KNOWN:
+            forms = {value, json.dumps(value)[1:-1], repr(value)[1:-1], quote(value, safe=""), quote_plus(value)}
+            self._known = sorted({*self._known, *forms}, key=len, reverse=True)
+
+    def text(self, text: str) -> str:
+        """The text without anything that is, or looks like, a credential."""
+        for value in self._known:
+            text = text.replace(value, MASK)
+        for shape, masked in _SHAPES:
+            text = shape.sub(masked, text)
+        return text
+
+    def field(self, name: str, value: object) -> object:
+        """A field's value, masked as a whole when its type or its name says that it is a credential."""
+        if isinstance(value, SecretText | SealedBytes | bytes | bytearray | memoryview):
+            return MASK
+        if value is None or isinstance(value, bool):
+            return value
+        if _CREDENTIAL_NAME.search(name) and not _ABOUT_A_CREDENTIAL.search(name):
+            return MASK
+        if isinstance(value, int | float):
+            return value
+        if isinstance(value, Mapping):
+            return {self.text(str(key)): self.field(str(key), inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.field("", inner) for inner in value]
+        return self.text(str(value))
+
+    def __call__(self, logger: Any, method: str, event: Any) -> Any:
+        """As structlog calls it: with a dictionary of fields, or with what a renderer made of them."""
+        if isinstance(event, Mapping):
+            return {str(name): self.field(str(name), value) for name, value in event.items()}
+        return self.text(str(event))
+
+    def traceback(self, error: BaseException) -> str:
+        """The traceback of an unexpected error as text: frames and messages, never local variables."""
+        return self.text("".join(traceback.format_exception(error)))
+
+
+class _Logger(Protocol):
+    """As much of a structlog logger as an observer needs."""
+
+    def debug(self, event: str, **fields: object) -> None: ...
+
+
+class StructlogObserver:
+    """The engine's ``Observer``: notes become log lines, which are seen only where logging was started.
+
+    Args:
+        say_to: Where lines for a waiting person go: a stream, or a function that takes the line; None: nowhere.
+        redactor: What masks the spoken lines.
+    """
+
+    def __init__(
+        self, *, say_to: TextIO | Callable[[str], None] | None = None, redactor: Redactor | None = None
+    ) -> None:
+        self._say_to = say_to
+        self._redactor = redactor or Redactor()
+        self._logger: _Logger | None = None
+
+    def note(self, event: str, **fields: object) -> None:
+        if not logging.getLogger(_LOGGER).isEnabledFor(logging.DEBUG):
+            return
+        if self._logger is None:
+            self._logger = _structlog_logger(self._redactor)
+        self._logger.debug(event, **fields)
+
+    def say(self, message: str) -> None:
+        line = self._redactor.text(message)
+        if callable(self._say_to):
+            self._say_to(line)
+        elif self._say_to is not None:
+            self._say_to.write(line + "\n")
+            self._say_to.flush()
+
+
+def level_of(environment: Mapping[str, str]) -> str | None:
+    """The level that ``AZURE_ROTATOR_LOG`` asks for; None when it is not set.
+
+    Raises:
+        Rejected: ``ParameterInvalid``.
+    """
+    level = environment.get(VARIABLE, "").lower()
+    if not level:
+        return None
+    if level not in LEVELS:
+        raise Rejected(
+            "ParameterInvalid", f"{VARIABLE} names no level of the log", hint=f"set it to one of: {', '.join(LEVELS)}"
+        )
+    return level
+
+
+@contextmanager
+def logging_to(stream: TextIO | None, level: str | None, redactor: Redactor) -> Iterator[None]:
+    """Write log lines, ours and the libraries', to a stream while the block runs: one line each, redacted last.
+
+    Libraries never log below ``info``: their debug lines hold whole requests.
+
+    Args:
+        level: One of ``LEVELS``; None: nothing is written, the libraries' warnings neither.
+    """
+    root, own = logging.getLogger(), logging.getLogger(_LOGGER)
+    handler: logging.Handler = logging.NullHandler()
+    before = (root.level, own.level)
+    if level is not None and stream is not None:
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(_formatter(redactor))
+        root.setLevel(max(LEVELS[level], logging.INFO))
+        own.setLevel(LEVELS[level])
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before[0])
+        own.setLevel(before[1])
+
+
+def _structlog_logger(redactor: Redactor) -> _Logger:
+    import structlog
+
+    made = structlog.wrap_logger(
+        logging.getLogger(_LOGGER),
+        processors=[redactor, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    return cast("_Logger", made)
+
+
+def _formatter(redactor: Redactor) -> logging.Formatter:
+    import structlog
+
+    return structlog.stdlib.ProcessorFormatter(
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+            structlog.processors.format_exc_info,  # text without local variables
+            redactor,
+            structlog.processors.LogfmtRenderer(key_order=["at", "level", "event"]),
+            redactor,
+        ],
+    )
