@@ -7,8 +7,9 @@ thread only (the server's event loop), and no method awaits, so each call is ato
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -140,10 +141,15 @@ class Directory:
         self._clear()
         for tenant in store.documents("tenant"):
             self._index(Tenant(**tenant | {"policy": AppPolicy.from_record(tenant["policy"])}))
+        secrets: dict[str, list[Secret]] = defaultdict(list)
+        for record in store.documents("secret"):
+            secrets[record.pop("holder_id")].append(Secret.from_record(record))
         for record in store.documents("application"):
-            self._index(Application(**_principal_fields(record, uris=True)))
+            self._index(
+                Application(**_principal_fields(record, secrets), policy=AppPolicy.from_record(record["policy"]))
+            )
         for record in store.documents("service_principal"):
-            self._index(ServicePrincipal(**_principal_fields(record, roles=True)))
+            self._index(ServicePrincipal(**_principal_fields(record, secrets)))
         for record in store.documents("user"):
             self._index(User(**record))
         for record in store.documents("account"):
@@ -208,7 +214,7 @@ class Directory:
     # Changes. Each is written through; callers group them with ``Store.transaction``.
 
     def save(self, item: Tenant | Application | ServicePrincipal | User | StorageAccount | RoleAssignment) -> None:
-        """Add or update one object."""
+        """Add or update one object; of an application or service principal all but its secrets."""
         self._index(item)
         kind, id_ = _key(item)
         self._store.put(kind, id_, _record(item))
@@ -218,20 +224,26 @@ class Directory:
         self._applications.pop(application.object_id.lower(), None)
         self._app_by_app_id.pop(application.app_id.lower(), None)
         self._store.delete("application", application.object_id)
+        self._delete_secrets(application)
         principal = self._principal_by_app_id.pop((application.tenant_id, application.app_id.lower()), None)
         if principal is not None:
             self._service_principals.pop(principal.object_id.lower(), None)
             self._store.delete("service_principal", principal.object_id)
+            self._delete_secrets(principal)
+
+    def _delete_secrets(self, principal: Principal) -> None:
+        for secret in principal.secrets:
+            self._store.delete("secret", f"{principal.object_id} {secret.key_id}")
 
     def replace_secret(self, principal: Principal, secret: Secret) -> None:
         """Write a changed secret (removed, delivered) in the place of the one with its keyId."""
         principal.secrets = tuple(secret if old.key_id == secret.key_id else old for old in principal.secrets)
-        self._save_principal(principal)
+        self._put_secret(principal, secret)
 
     def add_secret(self, principal: Principal, secret: Secret) -> None:
         """Append a secret."""
         principal.secrets = (*principal.secrets, secret)
-        self._save_principal(principal)
+        self._put_secret(principal, secret)
 
     def set_behaviour(self, changes: Mapping[str, Any], application: Application | None = None) -> None:
         """Change the global settings, or an application's own.
@@ -270,10 +282,14 @@ class Directory:
             for group in items:
                 for item in group:
                     self.save(item)
+            for principal in (*contents.applications, *contents.service_principals):
+                for secret in principal.secrets:
+                    self._put_secret(principal, secret)
 
-    def _save_principal(self, principal: Principal) -> None:
-        if isinstance(principal, Application | ServicePrincipal):
-            self.save(principal)
+    def _put_secret(self, principal: Principal, secret: Secret) -> None:
+        # A document for each: an application that was rotated a thousand times costs no more than a fresh one.
+        record = {"holder_id": principal.object_id, **secret.to_record()}
+        self._store.put("secret", f"{principal.object_id} {secret.key_id}", record)
 
     def _index(self, item: Tenant | Application | ServicePrincipal | User | StorageAccount | RoleAssignment) -> None:
         match item:
@@ -339,26 +355,20 @@ def _key(item: object) -> tuple[str, str]:
 def _record(item: Tenant | Application | ServicePrincipal | User | StorageAccount | RoleAssignment) -> dict[str, Any]:
     if not isinstance(item, Application | ServicePrincipal):
         return asdict(item)
-    record = {name: getattr(item, name) for name in _field_names(type(item))}
+    record = {item_field.name: getattr(item, item_field.name) for item_field in fields(item)}
+    del record["secrets"]
     record["created_at"] = item.created_at.isoformat()
-    record["secrets"] = [secret.to_record() for secret in item.secrets]
     if isinstance(item, Application):
         record["policy"] = item.policy.to_record() if item.policy else None
     return record
 
 
-def _field_names(kind: type[Application | ServicePrincipal]) -> tuple[str, ...]:
-    return tuple(kind.__dataclass_fields__)
-
-
-def _principal_fields(record: Mapping[str, Any], *, uris: bool = False, roles: bool = False) -> dict[str, Any]:
-    fields = dict(record)
-    fields["created_at"] = datetime.fromisoformat(fields["created_at"])
-    fields["owners"] = tuple(fields["owners"])
-    fields["secrets"] = tuple(Secret.from_record(secret) for secret in fields["secrets"])
-    if uris:
-        fields["identifier_uris"] = tuple(fields["identifier_uris"])
-        fields["policy"] = AppPolicy.from_record(fields["policy"])
-    if roles:
-        fields["roles"] = tuple(fields["roles"])
-    return fields
+def _principal_fields(record: Mapping[str, Any], secrets: Mapping[str, list[Secret]]) -> dict[str, Any]:
+    """Constructor arguments of an application or service principal, but for the application's policy."""
+    arguments = {name: value for name, value in record.items() if name != "policy"}
+    arguments["created_at"] = datetime.fromisoformat(record["created_at"])
+    arguments["secrets"] = tuple(secrets.get(record["object_id"], ()))
+    for name in ("owners", "identifier_uris", "roles"):
+        if name in record:
+            arguments[name] = tuple(record[name])
+    return arguments

@@ -73,6 +73,17 @@ MESSAGES: Mapping[str, str] = {
 """Azure's own texts of known error codes; a fault that gives a code needs no message."""
 
 
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("operation", "method", "path", "host", "app", "principal", "tenant", "when"), (str,)),
+    **dict.fromkeys(("code", "message", "body", "content_type"), (str,)),
+    **dict.fromkeys(("times", "skip", "status"), (int,)),
+    **dict.fromkeys(("delay_seconds", "cut"), (int, float)),
+    **dict.fromkeys(("hold", "drop"), (bool,)),
+    "headers": (dict,),
+    "without": (tuple,),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultSpec:
     """What a fault matches and does.
@@ -126,6 +137,10 @@ class FaultSpec:
     cut: float | None = None
 
     def __post_init__(self) -> None:
+        for name, kinds in _KINDS.items():
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+                raise ValueError(f"{name} takes {' or '.join(kind.__name__ for kind in kinds)}, not {value!r}")
         if self.when not in {"before", "after"}:
             raise ValueError(f"when is before or after, not {self.when!r}")
         if self.when == "before" and (self.without or (self.cut is not None and not self._answers)):
@@ -152,7 +167,7 @@ class FaultSpec:
         if unknown := sorted(set(given) - known):
             raise ValueError(f"unknown fault setting {', '.join(unknown)}; known: preset, {', '.join(sorted(known))}")
         if "without" in given:
-            given["without"] = tuple(given["without"])
+            given["without"] = tuple(str(name) for name in given["without"])
         return cls(**given)
 
     @property

@@ -88,6 +88,8 @@ class Gateway:
             await self._send(outcome, call, transport, send)
         else:
             await self._cut(outcome, call, transport, send)
+            while (await receive())["type"] != "http.disconnect":
+                pass  # the server takes an application that returns before that for a broken one
 
     async def _handle(self, matched: Operation, call: Call, surface: Surface) -> Answer:
         """Run the handler in a transaction together with the journal's line about it."""

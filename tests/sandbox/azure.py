@@ -40,7 +40,9 @@ class Azure:
         rotator = self.app(OWNED_BY)
         return rotator, self.app(owners=(rotator.app_id,), **record)
 
-    def login(self, app: ApplicationInfo | str, secret: str | None, *, scope: str = GRAPH, **form: str | None) -> httpx.Response:
+    def login(
+        self, app: ApplicationInfo | str, secret: str | None, *, scope: str = GRAPH, **form: str | None
+    ) -> httpx.Response:
         """POST the token request; form fields that are None are left out."""
         fields: dict[str, str | None] = {
             "grant_type": "client_credentials",

@@ -346,13 +346,13 @@ def test_dates_need_an_offset_and_a_future(azure: Azure, text, status):
 
 def test_an_end_before_the_start_is_refused(azure: Azure):
     rotator, app = azure.rotator_and_workload()
-    answer = azure.add(
-        app, rotator, startDateTime="2099-01-02T00:00:00Z", endDateTime="2099-01-01T00:00:00Z"
-    )
+    answer = azure.add(app, rotator, startDateTime="2099-01-02T00:00:00Z", endDateTime="2099-01-01T00:00:00Z")
     assert (answer.status_code, code(answer)) == (400, "KeyCredentialsInvalidEndDate")
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"\xff", b'{"passwordCredential": []}', b'{"passwordCredential": {"displayName": 1}}'])
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b'"x"', b"\xff", b'{"passwordCredential": []}', b'{"passwordCredential": {"displayName": 1}}']
+)
 def test_a_body_that_makes_no_sense_is_400(azure: Azure, body):
     rotator, app = azure.rotator_and_workload()
     answer = azure.graph("POST", f"/applications/{app.object_id}/addPassword", rotator, content=body)
