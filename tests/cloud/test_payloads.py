@@ -45,7 +45,7 @@ def test_an_instant_is_utc_in_whole_seconds(text, instant):
 
 
 def test_what_graph_may_leave_out_is_none():
-    bare = {"keyId": "K", "displayName": None, "hint": None, "startDateTime": None, "endDateTime": None}
+    bare = {"keyId": KEY["keyId"], "displayName": None, "hint": None, "startDateTime": None, "endDateTime": None}
     (password,) = payloads.application(APPLICATION | {"displayName": None, "passwordCredentials": [bare]}).passwords
     assert (password.display_name, password.hint, password.start_at, password.end_at) == (None, None, None, None)
 
@@ -64,6 +64,7 @@ def test_what_graph_may_leave_out_is_none():
         APPLICATION | {"passwordCredentials": [None]},
         APPLICATION | {"passwordCredentials": [KEY, {}]},
         APPLICATION | {"passwordCredentials": [KEY | {"keyId": ""}]},
+        APPLICATION | {"passwordCredentials": [KEY | {"keyId": "canary"}]},
         APPLICATION | {"passwordCredentials": [KEY | {"endDateTime": "tomorrow"}]},
         APPLICATION | {"passwordCredentials": [KEY | {"endDateTime": 5}]},
         APPLICATION | {"appId": 5},
@@ -81,6 +82,7 @@ def test_a_half_application_is_refused_and_never_looks_like_one_without_secrets(
         {"secretText": ""},
         {"secretText": 5},
         {"keyId": None},
+        {"keyId": "canary-value"},
         {"endDateTime": None},
         {"startDateTime": None},
         {"endDateTime": "canary-value"},

@@ -30,6 +30,7 @@ NETWORK_HINT: Final = (
     " in SSL_CERT_FILE"
 )
 CERTIFICATE_HINT: Final = "give the CA that signed this host's certificate in SSL_CERT_FILE before the process starts"
+RETRY_HINT: Final = "nothing to do: it is tried again later"
 GRANT: Final = "Application.ReadWrite.OwnedBy"
 GRANT_HINT: Final = (
     f"grant {GRANT} (application permission, with admin consent) and make its service principal an owner of the"
@@ -353,7 +354,10 @@ _TYPE = GraphFault(
     hint="have the policy changed, or the application exempted",
 )
 _COLLISION = GraphFault(
-    error=Unavailable, code="AzureUnavailable", says="it is being changed by somebody else at this moment"
+    error=Unavailable,
+    code="AzureUnavailable",
+    says="something else is changing it at this moment",
+    hint="nothing to do, it is tried again later; if it goes on, find out what else writes to this application",
 )
 _UNKNOWN_REFUSAL = GraphFault(
     error=Rejected,
@@ -398,8 +402,10 @@ def graph_refused(attempt: Attempt, answer: Answer, fault: GraphFault | None = N
     details = _details(attempt, answer)
     if answer.status == 429:
         return _throttled(attempt, answer, details)
-    fault = fault or GRAPH_FAULTS.get(answer.code or "")
-    if fault is None or answer.code is None:
+    known = GRAPH_FAULTS.get(answer.code or "")
+    if fault is None and known is not None and (400 <= answer.status < 500 or known is _COLLISION):
+        fault = known  # a refusal that comes with 5xx is none: it may have been done
+    if fault is None:
         # Without a code in Graph's envelope somebody on the way has answered: a proxy's 403 says nothing about grants.
         if answer.status >= 500 or answer.status in {408, 409, 423} or answer.code is None or answer.status < 400:
             return _unusable(attempt, answer, details, applied="unknown")
@@ -440,7 +446,7 @@ def unusable_success(attempt: Attempt, answer: Answer, problem: str) -> RotatorE
     return Unavailable(
         "AzureUnavailable",
         f"{attempt.subject}: {attempt.host} answered {answer.status} to {attempt.doing!r}, but {problem}",
-        hint=NETWORK_HINT,
+        hint=RETRY_HINT if isinstance(answer.body, dict) else NETWORK_HINT,
         details=_details(attempt, answer),
         applied=_applied(attempt, "unknown"),
     )
@@ -466,7 +472,7 @@ def _throttled(attempt: Attempt, answer: Answer, details: dict[str, object]) -> 
     return Unavailable(
         "AzureThrottled",
         f"{attempt.subject}: {attempt.host} limits the rate of requests ({answer.told}){asked}",
-        hint="nothing to do: it is tried again later",
+        hint=RETRY_HINT,
         details=details,
         retry_after_seconds=wait,
         applied="no",
@@ -478,7 +484,7 @@ def _unusable(attempt: Attempt, answer: Answer, details: dict[str, object], *, a
     return Unavailable(
         "AzureUnavailable",
         f"{attempt.subject}: {attempt.host} gave no usable answer to {attempt.doing!r} ({answer.told})",
-        hint=NETWORK_HINT if stranger else "nothing to do: it is tried again later",
+        hint=NETWORK_HINT if stranger else RETRY_HINT,
         details=details,
         retry_after_seconds=answer.retry_after_seconds,
         applied=_applied(attempt, applied),

@@ -185,6 +185,8 @@ class _Session:
         from azure_rotator.cloud import wire
 
         seconds = self._left()
+        if not seconds:
+            return faults.timed_out(attempt, 2 * self.seconds, applied="no")
         try:
             async with (
                 asyncio.timeout(seconds),

@@ -83,7 +83,7 @@ class LoopThread:
             if threading.current_thread() is running.thread:
                 raise RuntimeError("a call on the event loop would wait for itself")
             future = asyncio.run_coroutine_threadsafe(work(running.kept), running.loop)
-        problem = f"no answer within {limit_seconds + _MARGIN_SECONDS:g} s"
+        problem = f"no answer of Azure within {limit_seconds + _MARGIN_SECONDS:g} s"
         try:
             return future.result(limit_seconds + _MARGIN_SECONDS)
         except TimeoutError:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from azure_rotator.domain.ports import Application, Grants, NewPassword, PasswordCredential
 from azure_rotator.domain.secrettext import SecretText
@@ -34,7 +35,7 @@ def new_password(body: Any) -> NewPassword:
     if not value:
         raise ValueError("secretText is missing")
     return NewPassword(
-        key_id=_id(fields, "keyId"),
+        key_id=_guid(fields, "keyId"),
         value=SecretText(value),
         hint=_text(fields, "hint") or value[:3],
         start_at=_must(_instant(fields, "startDateTime"), "startDateTime"),
@@ -84,7 +85,7 @@ def grants(token: str) -> Grants:
 def _password(body: Any) -> PasswordCredential:
     fields = _object(body)
     return PasswordCredential(
-        key_id=_id(fields, "keyId"),
+        key_id=_guid(fields, "keyId"),
         display_name=_text(fields, "displayName"),
         hint=_text(fields, "hint"),
         start_at=_instant(fields, "startDateTime"),
@@ -118,6 +119,15 @@ def _id(fields: Mapping[str, Any], name: str) -> str:
     if not value:
         raise ValueError(f"{name} is missing")
     return value.lower()
+
+
+def _guid(fields: Mapping[str, Any], name: str) -> str:
+    """A GUID in its one form; removePassword takes nothing else."""
+    try:
+        return str(UUID(_id(fields, name)))
+    except ValueError:
+        pass  # its message would quote what may be anything
+    raise ValueError(f"{name} is missing or no GUID")
 
 
 def _instant(fields: Mapping[str, Any], name: str) -> datetime | None:
