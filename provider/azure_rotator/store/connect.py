@@ -26,6 +26,14 @@ from azure_rotator.store.location import Location
 BUSY_SECONDS = 30.0
 _CONNECTIONS = 24
 _READS = "azure_rotator_reads"
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "temp_store=MEMORY",
+    "trusted_schema=OFF",
+    "cell_size_check=ON",
+)
 
 
 class Database:
@@ -33,13 +41,24 @@ class Database:
 
     Args:
         lease_seconds: How long a claim or a step's commit keeps a rotation and its lane.
+        look_only: Change nothing, not even the file's journal mode: it may be another program's.
     """
 
-    def __init__(self, location: Location, *, lease_seconds: float = 30.0, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(
+        self,
+        location: Location,
+        *,
+        lease_seconds: float = 30.0,
+        busy_seconds: float = BUSY_SECONDS,
+        look_only: bool = False,
+    ) -> None:
         self.location = location
         self.label = location.label
         self.lease_seconds = lease_seconds
-        self.engine = _engine(location, busy_seconds)
+        if location.path is None:
+            self.engine = _postgresql_engine(location)
+        else:
+            self.engine = _sqlite_engine(location.path, busy_seconds, look_only=look_only)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -91,13 +110,7 @@ def make_folder(folder: Path) -> None:
         step.mkdir(mode=0o700, exist_ok=True)
 
 
-def _engine(location: Location, busy_seconds: float) -> Engine:
-    if location.path is None:
-        return _postgresql_engine(location)
-    return _sqlite_engine(location.path, busy_seconds)
-
-
-def _sqlite_engine(path: Path, busy_seconds: float) -> Engine:
+def _sqlite_engine(path: Path, busy_seconds: float, *, look_only: bool) -> Engine:
     # mode=rw: a store is made by ``opening.create`` only; a store that vanished is an error and not a new one.
     uri = f"file:{quote(str(path))}?mode=rw"
 
@@ -105,14 +118,7 @@ def _sqlite_engine(path: Path, busy_seconds: float) -> Engine:
         # isolation_level None: the driver begins no transactions of its own.
         connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
         try:
-            for pragma in (
-                "journal_mode=WAL",
-                "synchronous=FULL",
-                "foreign_keys=ON",
-                "temp_store=MEMORY",
-                "trusted_schema=OFF",
-                "cell_size_check=ON",
-            ):
+            for pragma in ("query_only=ON",) if look_only else _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
         except sqlite3.Error:
             connection.close()

@@ -63,7 +63,8 @@ def peek(url: str, *, busy_seconds: float = BUSY_SECONDS) -> StoreMeta | None:
     location = locate(url)
     if location.path is not None and not location.path.exists():
         return None
-    with closing(Database(location, busy_seconds=busy_seconds)) as database, database.reading() as connection:
+    looking = Database(location, busy_seconds=busy_seconds, look_only=True)
+    with closing(looking), looking.reading() as connection:
         return _meta(connection, location)
 
 
@@ -73,21 +74,23 @@ def create(url: str, *, store_id: str, key_check: str, busy_seconds: float = BUS
     Returns:
         What the store says, which is another process's answer if that one was faster: compare ``key_check``.
     """
+    found = peek(url, busy_seconds=busy_seconds)
+    if found is not None:
+        return found
     location = locate(url)
     if location.path is not None:
         make_file(location.path)
-        _use_wal(location.path, location.label, busy_seconds)
+        _use_wal(location.path, busy_seconds)
     with closing(Database(location, busy_seconds=busy_seconds)) as database:
         if location.path is None:
             _migrate(database)
         with database.writing() as connection:
             if location.path is not None and not inspect(connection).get_table_names():
                 _make_schema(connection)
-            found = _meta(connection, location)
-            if found is None:
-                connection.execute(insert(tables.meta).values(store_id=store_id, key_check=key_check))
-                found = StoreMeta(store_id=store_id, key_check=key_check, revision=REVISIONS[-1])
-            return found
+            elif (found := _meta(connection, location)) is not None:
+                return found
+            connection.execute(insert(tables.meta).values(store_id=store_id, key_check=key_check))
+    return StoreMeta(store_id=store_id, key_check=key_check, revision=REVISIONS[-1])
 
 
 def upgrade(url: str) -> None:
@@ -137,16 +140,24 @@ def _meta(connection: Connection, location: Location) -> StoreMeta | None:
             f"{location.label} is a database of another program, not a store of azure-rotator",
             hint="name another file with AZURE_ROTATOR_STORE",
         )
-    revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    revision = ", ".join(connection.execute(text("SELECT version_num FROM alembic_version")).scalars())
     if revision not in REVISIONS:
         raise Corrupt(
             "StoreSchemaMismatch",
-            f"the store {location.label} has the schema {revision}, which this release does not know",
+            f"the store {location.label} has the schema {revision or 'none'}, which this release does not know",
             hint="a newer release wrote it: install that release or a newer one",
             details={"revision": revision, "known": list(REVISIONS)},
         )
     row = connection.execute(select(tables.meta.c.store_id, tables.meta.c.key_check)).one_or_none()
-    return None if row is None else StoreMeta(store_id=row.store_id, key_check=row.key_check, revision=revision)
+    if row is not None:
+        return StoreMeta(store_id=row.store_id, key_check=row.key_check, revision=revision)
+    if location.path is None:
+        return None  # migrated, but not made yet: two steps on PostgreSQL
+    raise Corrupt(
+        "StoreCorrupt",
+        f"the store {location.label} has lost its own id",
+        hint="restore a backup of this store together with its key",
+    )
 
 
 def _make_schema(connection: Connection) -> None:
@@ -161,7 +172,7 @@ def _make_schema(connection: Connection) -> None:
     connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": REVISIONS[-1]})
 
 
-def _use_wal(path: Path, label: str, busy_seconds: float) -> None:
+def _use_wal(path: Path, busy_seconds: float) -> None:
     """Switch a new file to WAL. SQLite does not wait for a process that does the same just now, so we do."""
     give_up_at = time.monotonic() + busy_seconds
     while True:

@@ -1,0 +1,369 @@
+"""Finding, making, upgrading and opening stores."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from azure_rotator.domain.errors import Corrupt, Rejected, Unavailable
+from azure_rotator.store import opening, tables
+from azure_rotator.store.connect import Database, make_file
+from azure_rotator.store.location import locate
+from azure_rotator.store.opening import StoreMeta, create, open_store, peek, upgrade
+from tests.store import samples
+from tests.store.conftest import KEY_CHECK, STORE_ID
+
+META = StoreMeta(store_id=STORE_ID, key_check=KEY_CHECK, revision=opening.REVISIONS[-1])
+
+# --- the setting
+
+PLACES = {
+    "absolute": ("sqlite:////var/lib/x.db", Path("/var/lib/x.db")),
+    "relative": ("sqlite:///data/x.db", Path.cwd() / "data/x.db"),
+    "with spaces and percents": ("sqlite:////tmp/a b%20c.db", Path("/tmp/a b%20c.db")),
+}
+
+
+@pytest.mark.parametrize(("url", "path"), PLACES.values(), ids=list(PLACES))
+def test_a_sqlite_url_names_a_file(url: str, path: Path):
+    location = locate(url)
+    assert (location.path, location.folder, location.label) == (path, path.parent, str(path))
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
+def test_a_postgresql_url_is_shown_without_its_password(scheme: str):
+    location = locate(f"{scheme}://ann:hunter2@db.example:5432/rotator?sslmode=require&password=hunter2")
+    assert location.label == "postgresql://db.example:5432/rotator"
+    assert (location.path, location.folder) == (None, None)
+
+
+REFUSED = [
+    "",
+    "hunter2",
+    "/var/lib/x.db",
+    "sqlite://",
+    "sqlite:///",
+    "sqlite:///:memory:",
+    "sqlite:////var/lib/",
+    "sqlite:///x.db?mode=hunter2",
+    "mysql://ann:hunter2@db/rotator",
+    "postgres://ann:hunter2@db/rotator",
+    "postgresql+asyncpg://ann:hunter2@db/rotator",
+]
+
+
+@pytest.mark.parametrize("url", REFUSED)
+def test_any_other_setting_is_refused_and_not_echoed(url: str):
+    for use in (locate, peek, upgrade, open_store, lambda url: create(url, store_id=STORE_ID, key_check=KEY_CHECK)):
+        with pytest.raises(Rejected, match="AZURE_ROTATOR_STORE") as refused:
+            use(url)
+        assert refused.value.code == "ParameterInvalid"
+        assert "hunter2" not in f"{refused.value} {refused.value.hint} {refused.value.details}"
+
+
+def test_postgresql_without_its_driver_says_what_is_missing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(Unavailable, match="psycopg") as refused:
+        peek("postgresql://ann:hunter2@db.example/rotator")
+    assert refused.value.code == "StoreUnavailable"
+    assert "sqlite:////" in refused.value.hint
+    assert "hunter2" not in str(refused.value)
+
+
+# --- making
+
+
+def test_a_store_is_made_once_and_knows_itself(url: str):
+    assert peek(url) is None
+    assert create(url, store_id=STORE_ID, key_check=KEY_CHECK) == META
+    assert create(url, store_id="another2another2", key_check="d" * 64) == META, "the first one stays"
+    assert peek(url) == META
+    with open_store(url) as store:
+        assert store.store_id() == STORE_ID
+
+
+def test_looking_for_a_store_makes_nothing(url: str, tmp_path: Path):
+    assert peek(url) is None
+    with pytest.raises(Unavailable, match="no store") as refused:
+        open_store(url)
+    assert refused.value.code == "StoreUnavailable"
+    with pytest.raises(Unavailable, match="no store"):
+        upgrade(url)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def test_only_its_user_can_read_a_store(umask: None, tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/new/deep/store.db"
+    create(url, store_id=STORE_ID, key_check=KEY_CHECK)
+    with open_store(url) as store:
+        samples.add_target(store)
+        modes = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path / "new").rglob("*")}
+    assert modes == {"deep": "0o700", "store.db": "0o600", "store.db-wal": "0o600", "store.db-shm": "0o600"}
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_is_there_keeps_its_permissions(tmp_path: Path):
+    tmp_path.chmod(0o755)
+    create(f"sqlite:///{tmp_path}/store.db", store_id=STORE_ID, key_check=KEY_CHECK)
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+def test_an_empty_file_becomes_the_store(tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/store.db"
+    (tmp_path / "store.db").touch()
+    assert peek(url) is None
+    assert create(url, store_id=STORE_ID, key_check=KEY_CHECK) == META
+
+
+def test_many_at_once_make_one_store(url: str):
+    def make(number: int) -> StoreMeta:
+        return create(url, store_id=f"{number:016d}", key_check=f"{number:064d}")
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(make, range(16)))
+    assert len(set(answers)) == 1
+    assert peek(url) == answers[0]
+
+
+def test_every_commit_is_on_the_disk(url: str):
+    create(url, store_id=STORE_ID, key_check=KEY_CHECK)
+    with open_store(url) as store, store._db.reading() as connection:
+        settings = {
+            pragma: connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one()
+            for pragma in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+# --- what is not a store of ours
+
+
+def _newer(path: Path) -> None:
+    _sql(path, "UPDATE alembic_version SET version_num = '9999'")
+
+
+def _no_revision(path: Path) -> None:
+    _sql(path, "DELETE FROM alembic_version")
+
+
+def _another_program(path: Path) -> None:
+    path.unlink()
+    _sql(path, "CREATE TABLE bookmarks (url TEXT)")
+
+
+def _header_overwritten(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"\xde\xad" * 50)
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _text(path: Path) -> None:
+    path.write_text("this is not a database, it is a letter\n" * 100)
+
+
+def _lost_meta(path: Path) -> None:
+    _sql(path, "DELETE FROM meta")
+
+
+def _sql(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
+
+
+NOT_A_STORE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a newer release's schema": (_newer, "StoreSchemaMismatch"),
+    "a schema of no release": (_no_revision, "StoreSchemaMismatch"),
+    "another program's database": (_another_program, "StoreSchemaMismatch"),
+    "a header overwritten": (_header_overwritten, "StoreCorrupt"),
+    "a file cut in half": (_cut, "StoreCorrupt"),
+    "a text file": (_text, "StoreCorrupt"),
+    "a store without its id": (_lost_meta, "StoreCorrupt"),
+}
+
+
+@pytest.mark.parametrize(("damage", "code"), NOT_A_STORE.values(), ids=list(NOT_A_STORE))
+def test_what_is_not_our_store_is_refused_and_left_alone(url: str, damage: Callable[[Path], None], code: str):
+    create(url, store_id=STORE_ID, key_check=KEY_CHECK)
+    path = locate(url).path
+    assert path is not None
+    damage(path)
+    before = path.read_bytes()
+    for use in (peek, open_store, upgrade, lambda url: create(url, store_id=STORE_ID, key_check=KEY_CHECK)):
+        with pytest.raises(Corrupt) as refused:
+            use(url)
+        assert refused.value.code == code
+        assert refused.value.hint
+        assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_folder_is_not_a_store(tmp_path: Path):
+    with pytest.raises(Unavailable) as refused:
+        peek(f"sqlite:///{tmp_path}")
+    assert refused.value.code == "StoreUnavailable"
+
+
+def test_a_store_that_cannot_be_made_says_why(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable, match="Not a directory") as refused:
+        create(f"sqlite:///{tmp_path}/file/store.db", store_id=STORE_ID, key_check=KEY_CHECK)
+    assert refused.value.code == "StoreUnavailable"
+
+
+# --- the schema
+
+
+def _schema(path: Path) -> list[tuple[str, str, str, str]]:
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    return sorted((kind, name, table, " ".join((sql or "").split())) for kind, name, table, sql in rows)
+
+
+def _migrated(path: Path) -> None:
+    make_file(path)
+    with closing(Database(locate(f"sqlite:///{path}"))) as database:
+        opening._migrate(database)
+
+
+def test_making_a_store_and_migrating_one_give_the_same_schema(url: str, tmp_path: Path):
+    create(url, store_id=STORE_ID, key_check=KEY_CHECK)
+    made = _schema(tmp_path / "data" / "store.db")
+    _migrated(tmp_path / "migrated.db")
+    migrated = _schema(tmp_path / "migrated.db")
+    # Alembic writes its own table with other blanks.
+    assert [tuple(text.replace("( ", "(").replace(" )", ")") for text in row) for row in made] == [
+        tuple(text.replace("( ", "(").replace(" )", ")") for text in row) for row in migrated
+    ]
+
+
+def test_the_migrations_make_what_the_tables_say(tmp_path: Path):
+    _migrated(tmp_path / "migrated.db")
+    with closing(Database(locate(f"sqlite:///{tmp_path}/migrated.db"))) as database, database.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+
+
+def test_the_list_of_revisions_is_that_of_the_scripts():
+    config = Config()
+    config.set_main_option("script_location", str(opening.MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
+    assert tuple(script.revision for script in scripts.walk_revisions())[::-1] == opening.REVISIONS
+
+
+def test_opening_a_current_store_loads_no_alembic(url: str):
+    program = (
+        "import sys\n"
+        "from azure_rotator.store.opening import create, open_store\n"
+        f"create({url!r}, store_id='a' * 16, key_check='b' * 64)\n"
+        f"with open_store({url!r}) as store: store.list_items()\n"
+        "print([name for name in sys.modules if name.split('.')[0] == 'alembic'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+# --- upgrades
+
+SECOND_REVISION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade():
+    with op.batch_alter_table("targets") as batch:
+        batch.add_column(sa.Column("note", sa.Text(), nullable=False, server_default="none"))
+        batch.alter_column("description", new_column_name="remark")
+    {then}
+"""
+
+
+@pytest.fixture
+def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes this process a release whose schema is one revision on."""
+
+    def install(then: str) -> None:
+        scripts = tmp_path / "migrations"
+        shutil.copytree(opening.MIGRATIONS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+        (scripts / "versions" / "r0002_second.py").write_text(SECOND_REVISION.format(then=then))
+        monkeypatch.setattr(opening, "MIGRATIONS", scripts)
+        monkeypatch.setattr(opening, "REVISIONS", ("0001", "0002"))
+
+    return install
+
+
+def _older_store(url: str) -> Path:
+    create(url, store_id=STORE_ID, key_check=KEY_CHECK)
+    with open_store(url) as store:
+        samples.add_item(store)
+    path = locate(url).path
+    assert path is not None
+    return path
+
+
+def test_an_older_store_is_upgraded_when_it_is_opened(url: str, next_release: Callable[[str], None]):
+    path = _older_store(url)
+    next_release("pass")
+    open_store(url).close()
+    assert peek(url) == StoreMeta(store_id=STORE_ID, key_check=KEY_CHECK, revision="0002")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT note, remark FROM targets").fetchall() == [("none", "")]
+        assert connection.execute("SELECT count(*) FROM items").fetchall() == [(1,)], (
+            "rebuilding a parent kept its children"
+        )
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_many_at_once_upgrade_once(url: str, next_release: Callable[[str], None]):
+    _older_store(url)
+    next_release("pass")
+    with ThreadPoolExecutor(4) as pool:
+        for store in pool.map(lambda _: open_store(url), range(8)):
+            store.close()
+    found = peek(url)
+    assert found is not None
+    assert found.revision == "0002"
+
+
+def test_an_upgrade_that_fails_changes_nothing(url: str, next_release: Callable[[str], None]):
+    path = _older_store(url)
+    before = _schema(path)
+    next_release("raise RuntimeError('the power went')")
+    with pytest.raises(RuntimeError):
+        open_store(url)
+    assert _schema(path) == before
+    found = peek(url)
+    assert found is not None
+    assert found.revision == "0001"
+
+
+def test_upgrading_a_current_store_changes_nothing(url: str):
+    path = _older_store(url)
+    before = path.read_bytes()
+    upgrade(url)
+    assert path.read_bytes() == before
