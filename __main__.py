@@ -1,0 +1,1 @@
+examples/quickstart/__main__.py
