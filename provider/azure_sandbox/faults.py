@@ -73,6 +73,8 @@ MESSAGES: Mapping[str, str] = {
 """Azure's own texts of known error codes; a fault that gives a code needs no message."""
 
 
+_HANG_UP_SECONDS = 0.01
+
 _KINDS: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("operation", "method", "path", "host", "app", "principal", "tenant", "when"), (str,)),
     **dict.fromkeys(("code", "message", "body", "content_type"), (str,)),
@@ -233,6 +235,8 @@ class Fault:
                 await self.released.wait()
             finally:
                 self.inside -= 1
+            # A caller that was killed meanwhile: let its hanging up come through, so that the journal tells it.
+            await asyncio.sleep(_HANG_UP_SECONDS)
         if self.spec.delay_seconds:
             await asyncio.sleep(self.spec.delay_seconds)
 
