@@ -76,7 +76,9 @@ def main() -> int:
         root = _parser(module)
         if root is None:
             continue
-        text, file = page(program, root), DOCS / name
+        # A program may know more about itself than its parser does, exit codes for instance.
+        own_page = getattr(importlib.import_module(module), "reference_page", None)
+        text, file = own_page() if own_page else page(program, root), DOCS / name
         if not check:
             DOCS.mkdir(exist_ok=True)
             file.write_text(text, encoding="utf-8")

@@ -8,4 +8,11 @@ from __future__ import annotations
 from azure_rotator.cli.program import main
 from azure_rotator.cli.tree import root
 
-__all__ = ["main", "root"]
+__all__ = ["main", "reference_page", "root"]
+
+
+def reference_page() -> str:
+    """docs/cli.md, for `make docs`."""
+    from azure_rotator.cli import reference
+
+    return reference.page()

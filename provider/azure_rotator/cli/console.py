@@ -12,6 +12,7 @@ or, with ``--json``, as one object on one line:
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -73,7 +74,7 @@ class Console:
             text = json.dumps(facts, indent=2) if self.as_json else human()
         try:
             if sys.stdout is None:
-                raise OSError("it is closed")
+                raise OSError(errno.EBADF, "it is closed")
             print(text, flush=True)
         except BrokenPipeError:
             _silence_stdout()

@@ -21,7 +21,7 @@ from azure_rotator.domain.parameters import (
     secret_parameters,
 )
 
-MAX_CHARACTERS = 64 * 1024
+MAX_BYTES = 64 * 1024
 
 
 def with_credentials(console: Console, subject: Subject, given: Mapping[str, object]) -> dict[str, object]:
@@ -69,38 +69,39 @@ def _from_stdin(flag: str, flags: list[str]) -> str:
         from getpass import getpass  # the terminal does not show what is typed
 
         return getpass(f"{flag}: ", stream=sys.stderr)
-    try:
-        text = sys.stdin.read(MAX_CHARACTERS + 1)
-    except UnicodeDecodeError:
-        text = None
-    return _checked(flag, "stdin", text)
+    # The bytes: how Python would decode them is a matter of the locale.
+    return _checked(flag, "stdin", sys.stdin.buffer.read(MAX_BYTES + 1))
 
 
 def _from_file(flag: str, name: str) -> str:
     try:
-        with Path(name).open(encoding="utf-8", newline="") as file:
-            text: str | None = file.read(MAX_CHARACTERS + 1)
-    except OSError as error:
-        problem = error.strerror or type(error).__name__
-    except UnicodeDecodeError:
-        text, problem = None, ""
+        with Path(name).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or "that is no file's name"
     else:
-        problem = ""
-    if problem:
-        # Raised here: the cause would hold what was read so far.
-        raise _unread(flag, f"the file {name} cannot be read: {problem}")
-    return _checked(flag, f"the file {name}", text)
+        return _checked(flag, f"the file {name}", content)
+    raise _unread(flag, f"the file {name} cannot be read: {problem}")
 
 
-def _checked(flag: str, where: str, text: str | None) -> str:
+def _checked(flag: str, where: str, content: bytes) -> str:
+    if len(content) > MAX_BYTES:
+        raise _unread(flag, f"{where} holds more than {MAX_BYTES // 1024} KiB, which no credential does")
+    text = _decoded(content)
     if text is None:
         raise _unread(flag, f"{where} is not UTF-8 text")
-    if len(text) > MAX_CHARACTERS:
-        raise _unread(flag, f"{where} holds more than {MAX_CHARACTERS // 1024} KiB, which no credential does")
     value = text.removesuffix("\n").removesuffix("\r")  # an editor's or echo's; other white space belongs to the value
     if not value:
         raise _unread(flag, f"{where} is empty")
     return value
+
+
+def _decoded(content: bytes) -> str | None:
+    # Python's own error would carry what was read.
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def _unread(flag: str, problem: str) -> Rejected:

@@ -22,7 +22,7 @@ _METAVARS = {
     Kind.TEXT_LIST: "TEXT",
     Kind.DURATION: "DURATION",
 }
-_SECRET_FORMS = "@FILE, - (stdin), env:NAME or file:PATH; a literal is seen in the process list"  # noqa: S105 - about secrets
+_SECRET_FORMS = "@FILE, - for stdin, env:NAME or file:PATH"  # noqa: S105 - about secrets
 
 
 class Flag(click.Option):
@@ -80,10 +80,9 @@ def parameter_flags(subject: Subject, *, update: bool = False) -> list[click.Par
         update: For a change: what identifies the credential is taken, so that it can be refused, but not advertised.
     """
     rows = (row for row in PARAMETERS[subject] if row.only != "pulumi")
-    flags: list[click.Parameter] = [_flag(row, subject, hidden=update and row.immutable) for row in rows]
+    flags: list[click.Parameter] = [_flag(row, subject, update=update) for row in rows]
     if update:
-        about = f"a new path; the {_noun(subject)} keeps its id, its versions and its schedule"
-        flags.insert(1, Flag("--new-name", "new_name", metavar="PATH", about=about))
+        flags.insert(1, Flag("--new-name", "new_name", metavar="PATH", about="a new path; the id stays"))
     return flags
 
 
@@ -120,11 +119,12 @@ def common_flags() -> list[click.Parameter]:
     ]
 
 
-def _flag(row: Parameter, subject: Subject, *, hidden: bool) -> click.Option:
+def _flag(row: Parameter, subject: Subject, *, update: bool) -> click.Option:
+    hidden = update and row.immutable
     spellings = [f"-{alias}" if len(alias) == 1 else f"--{alias}" for alias in row.aliases]
     spellings.sort(key=len)  # short ones first, as people expect them
     declarations = [*(s for s in spellings if len(s) == 2), row.flag, *(s for s in spellings if len(s) > 2), row.name]
-    about = _help(row, subject)
+    about = _help(row, subject, update=update)
     if row.kind is Kind.TEXT_LIST:
         return Repeated(*declarations, about=about, metavar=_METAVARS[row.kind], hidden=hidden)
     if row.kind is Kind.BOOL:
@@ -133,7 +133,7 @@ def _flag(row: Parameter, subject: Subject, *, hidden: bool) -> click.Option:
     return Flag(*declarations, about=about, metavar=metavar, hidden=hidden)
 
 
-def _help(row: Parameter, subject: Subject) -> str:
+def _help(row: Parameter, subject: Subject, *, update: bool) -> str:
     said = row.help.format(subject=_noun(subject))
     if row.kind is Kind.SECRET:
         said += f" [{_SECRET_FORMS}]"
@@ -141,7 +141,7 @@ def _help(row: Parameter, subject: Subject) -> str:
         said += f" [also: {', '.join(row.choice_aliases)}]"
     if row.required:
         said += " [required]"
-    elif isinstance(row.default, str) and row.default:
+    elif isinstance(row.default, str) and row.default and not update:
         said += f" [default: {row.default}]"
     return said
 

@@ -27,7 +27,7 @@ from azure_rotator.cli import paths
 from azure_rotator.cli.console import Console
 from azure_rotator.cli.flags import common_flags, truth
 from azure_rotator.config import Settings, who_am_i
-from azure_rotator.domain.errors import Problem, Rejected, RotatorError, rejection
+from azure_rotator.domain.errors import Problem, Rejected, rejection
 from azure_rotator.domain.parameters import Subject, validate
 from azure_rotator.domain.schedule import duration_seconds
 
@@ -93,7 +93,7 @@ class Invocation:
         except ValueError:
             complete = False
         if not complete:
-            raise RotatorError(
+            raise Rejected(
                 "GatewayNotConfigured",
                 f"{origin} is no address of a gateway: it needs a scheme and a host",
                 hint=f"give it like http://gateway.example:8000 with --gateway-url, {GATEWAY_VARIABLE} or the stack's "

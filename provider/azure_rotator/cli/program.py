@@ -72,8 +72,8 @@ def _internal(console: Console, error: Exception) -> int:
 def _usage(error: click.ClickException) -> Rejected:
     """click's refusals in our voice. A stray word is not repeated: it may be a credential behind a missing flag."""
     context = getattr(error, "ctx", None)
-    where = context.command_path if isinstance(context, click.Context) else PROGRAM
-    hint = f"{where} --help lists the options"
+    where = f"{context.command_path} --help" if isinstance(context, click.Context) else "--help"
+    hint = f"{where} lists the options"
     if isinstance(error, click.exceptions.NoSuchOption):
         name = error.option_name
         likely = ", ".join(option for option in error.possibilities or () if option.startswith("--"))
