@@ -157,7 +157,7 @@ def _secret(known: str) -> Any:
     return rpc.wrap_rpc_secret(known)
 
 
-def live(subject: Subject, olds: Bag, present: Mapping[str, object]) -> dict[str, Any]:
+def live(subject: Subject, olds: Bag, present: Mapping[str, object]) -> tuple[dict[str, Any], bool]:
     """The inputs as the store holds them, for a refresh: of the arguments that the program sets, the live values.
 
     ``api_id`` stays what was last sent, like a credential: which secret is current is the rotations' affair, and
@@ -166,10 +166,14 @@ def live(subject: Subject, olds: Bag, present: Mapping[str, object]) -> dict[str
     Args:
         olds: The outputs as stored.
         present: The live arguments, as the views' ``arguments()`` tells them.
+
+    Returns:
+        The inputs without the credential, which nobody tells a refresh; and whether they differ from the stored ones.
     """
     kept = {name: value for name, value in olds.items() if name not in COMPUTED[subject]}
     fresh = {name: value for name, value in present.items() if name in kept and name != "api_id"}
-    return {name: value for name, value in {**kept, **_wire(fresh)}.items() if value is not None}
+    inputs = {name: value for name, value in {**kept, **_wire(fresh)}.items() if value is not None}
+    return inputs, inputs != kept
 
 
 def fingerprint(value: str | None, salt: bytes) -> str:

@@ -49,6 +49,10 @@ from azure_rotator.resources.inputs import (
 
 _T = TypeVar("_T")
 
+KEPT = None
+"""What a refresh says of the inputs when nothing moved. Given ones would replace those in the state, and the credential,
+which a refresh is not told, would be gone from there."""
+
 _lock = threading.Lock()
 _made_here: set[str] = set()
 
@@ -97,8 +101,8 @@ class AzureTargetProvider(_Provider):
         view = _unless_gone(lambda: session.engine().targets.get(target_id=id_, store_id=olds.get("store_id")))
         if view is None:
             return ReadResult("", {})
-        inputs = live("target", olds, view.arguments())
-        return ReadResult(id_, target_outputs(inputs, view.facts(), _known(olds)), inputs)
+        inputs, moved = live("target", olds, view.arguments())
+        return ReadResult(id_, target_outputs(inputs, view.facts(), _known(olds)), inputs if moved else KEPT)
 
     @guarded
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
@@ -137,8 +141,8 @@ class RotatedSecretProvider(_Provider):
         view = _unless_gone(lambda: session.engine().secrets.describe(item_id=id_, store_id=olds.get("store_id")))
         if view is None:
             return ReadResult("", {})
-        inputs = live("secret", olds, view.arguments())
-        return ReadResult(id_, secret_outputs(inputs, view.facts(), _known(olds)), inputs)
+        inputs, moved = live("secret", olds, view.arguments())
+        return ReadResult(id_, secret_outputs(inputs, view.facts(), _known(olds)), inputs if moved else KEPT)
 
     @guarded
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
