@@ -64,7 +64,14 @@ def audit_list(call: Invocation, /, name: str | None, since: str | None, action:
 def _reconciled(done: Reconciliation) -> str:
     operations = table(
         done.rotations,
-        {"path": "PATH", "trigger": "OPERATION", "state": "STATE", "state_after": "NOW", "rotation_id": "ID"},
+        {
+            "path": "PATH",
+            "trigger": "OPERATION",
+            "rotation_id": "ID",
+            "state": "WAS",
+            "state_after": "IS",
+            "next_attempt_at": "NEXT STEP",
+        },
         empty="no unfinished operations",
     )
     found = "would remove" if done.dry_run else "removed"

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from azure_rotator.domain.errors import LeaseLost, RotatorError
-from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, Target
+from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, RotationState, Target
 from azure_rotator.domain.ports import Application, Identity, LaneClaim
 from azure_rotator.domain.rotation import UNPUBLISHED
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.foreground import Foreground
-from azure_rotator.engine.views import Facts, Orphan, Reconciliation
+from azure_rotator.engine.targets import target_not_found
+from azure_rotator.engine.views import Facts, Orphan, Reconciliation, iso
 from azure_rotator.rotators.app_secret import orphans_of
 
 
@@ -43,7 +44,12 @@ class Reconcile:
         Args:
             target: Only items of this Target, by name.
             dry_run: Only list.
+
+        Raises:
+            NotFound: ``TargetNotFound``.
         """
+        if target is not None and self._c.uow.find_target(name=target) is None:
+            raise target_not_found(target)
         problems: list[Facts] = []
         rotations = [self._finish(r, problems, dry_run=dry_run) for r in self._open(target)]
         orphans: list[Orphan] = []
@@ -77,18 +83,21 @@ class Reconcile:
             "trigger": rotation.trigger.value,
             "state": rotation.state.value,
         }
-        due = rotation.next_attempt_at <= self._c.clock.now()
-        if dry_run or not due:
-            return facts
-        try:
-            if rotation.state in UNPUBLISHED and not _parked(rotation, item):
-                self._foreground.drive(rotation.rotation_id)
-            else:
-                self._foreground.run_quietly(rotation.rotation_id)
-        except RotatorError as failed:
-            problems.append(_problem(str(facts["path"]), failed))
-        after = self._c.uow.get_rotation(rotation.rotation_id)
-        return {**facts, "state_after": after.state.value if after else None}
+        if rotation.next_attempt_at <= self._c.clock.now() and not dry_run:
+            try:
+                if rotation.state in UNPUBLISHED and not _parked(rotation, item):
+                    self._foreground.drive(rotation.rotation_id)
+                else:
+                    self._foreground.run_quietly(rotation.rotation_id)
+            except RotatorError as failed:
+                problems.append(_problem(str(facts["path"]), failed))
+        after = self._c.uow.get_rotation(rotation.rotation_id) or rotation
+        ended = after.closed or after.state is RotationState.DONE
+        return {
+            **facts,
+            "state_after": after.state.value,
+            "next_attempt_at": None if ended else iso(after.next_attempt_at),
+        }
 
     def _places(self, target: str | None, problems: list[Facts]) -> Iterator[_Place]:
         """Each application that items use, then each that the journal remembers, by a Target of its tenant."""

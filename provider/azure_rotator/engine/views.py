@@ -252,7 +252,7 @@ class Reconciliation:
     """What reconcile did, or would do.
 
     Args:
-        rotations: Unfinished operations: id, path, state before and after.
+        rotations: Unfinished operations: id, path, state before and after, when the next step is due.
         orphans: Secrets removed (with ``dry_run``: found).
         problems: What could not be looked at, and why.
     """
