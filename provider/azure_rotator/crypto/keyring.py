@@ -157,12 +157,13 @@ def matching_key(key: Key | None, key_check: str, *, key_file: Path, store: str)
 def _read(path: Path) -> Key | None:
     origin = f"the key file {path}"
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Not blocking: a pipe that nobody writes to is refused, not waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise _missing(f"{origin} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _malformed(f"{origin} is not a file")
@@ -172,7 +173,11 @@ def _read(path: Path) -> Key | None:
                 f"{origin} is open to other users (mode {stat.S_IMODE(status.st_mode):04o})",
                 hint=f"close it with: chmod 600 {path}; if others may have read it, treat its secrets as known",
             )
-        content = file.read(_LONGEST + 1)
+        content = os.read(descriptor, _LONGEST)
+    except OSError as error:
+        raise _missing(f"{origin} cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
     try:
         return _parse(content.decode("ascii"), origin)
     except UnicodeDecodeError:
