@@ -11,6 +11,7 @@ failures at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,6 +31,9 @@ Subject = Literal["target", "secret"]
 
 REFERENCE_PREFIXES = ("env:", "file:", "keyvault:")
 LITERAL_PREFIX = "literal:"
+# No parameter has more digits, and int() refuses to read some thousands of them.
+_DIGITS = re.compile(r"-?[0-9]{1,18}")
+_LONGEST_ECHO = 40
 
 
 class Kind(StrEnum):
@@ -347,19 +351,25 @@ def _integer(row: Parameter, raw: object) -> int:
         number = raw
     elif isinstance(raw, float):
         number = int(raw) if raw.is_integer() else None
-    elif isinstance(raw, str) and raw.isascii() and raw.removeprefix("-").isdigit():
+    elif isinstance(raw, str) and _DIGITS.fullmatch(raw):
         number = int(raw)
     if row.name == "rotation_interval":
         if number is None or not MIN_INTERVAL_DAYS <= number <= MAX_INTERVAL_DAYS:
             raise Rejected(
                 "IntervalOutOfRange",
-                f"rotation_interval {raw!r} is not a whole number of days in {MIN_INTERVAL_DAYS}-{MAX_INTERVAL_DAYS}",
+                f"rotation_interval {_echo(raw)} is not a whole number of days in "
+                f"{MIN_INTERVAL_DAYS}-{MAX_INTERVAL_DAYS}",
                 hint=f"set rotation_interval to {MIN_INTERVAL_DAYS}-{MAX_INTERVAL_DAYS}",
             )
         return number
     if number is None:
-        raise Rejected("ParameterInvalid", f"{row.name} {raw!r} is not a whole number")
+        raise Rejected("ParameterInvalid", f"{row.name} {_echo(raw)} is not a whole number")
     return number
+
+
+def _echo(raw: object) -> str:
+    shown = repr(raw)
+    return shown if len(shown) <= _LONGEST_ECHO else shown[:_LONGEST_ECHO] + "…"
 
 
 def _target_rules(
@@ -431,15 +441,17 @@ def _secret_rules(
     if values.get("auto_rotate") is True and interval is None and "rotation_interval" not in cannot_tell:
         problems.append(_missing("rotation_interval", "auto_rotate needs an interval"))
     revoke_after = values.get("revoke_after")
-    if isinstance(interval, int) and isinstance(revoke_after, str):
-        limit = revoke_after_limit_seconds(interval)
+    if isinstance(revoke_after, str):
+        # Without an interval the longest one bounds it: a date beyond the calendar could never be published.
+        days = interval if isinstance(interval, int) else MAX_INTERVAL_DAYS
+        limit = revoke_after_limit_seconds(days)
         if (duration_seconds(revoke_after) or 0) > limit:
             longest = f"{limit // 3600}h"
             problems.append(
                 Problem(
                     property="revoke_after",
                     code="ParameterInvalid",
-                    message=f"revoke_after {revoke_after} is too long for an interval of {interval} days",
+                    message=f"revoke_after {revoke_after} is too long for an interval of {days} days",
                     hint=f"at most {longest}: the interval less a day (interval 1: 12h)",
                 )
             )
