@@ -40,7 +40,7 @@ class SecretText:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SecretText):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return hmac.compare_digest(_bytes(self._value), _bytes(other._value))
 
     def __hash__(self) -> NoReturn:
         raise TypeError("a SecretText is not hashable: a hash in a log or a set is a trace of the value")
@@ -50,6 +50,11 @@ class SecretText:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a SecretText cannot be pickled or copied")
+
+
+def _bytes(value: str) -> bytes:
+    # An environment variable may hold what is not UTF-8, as lone surrogates; a strict codec's error would quote it all.
+    return value.encode("utf-8", "surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)
