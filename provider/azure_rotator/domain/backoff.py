@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 
 MAX_ATTEMPTS = 24
@@ -14,12 +15,18 @@ def retry_delay(attempts: int, *, jitter: float, retry_after_seconds: float | No
     """Delay after the ``attempts``-th failure in a row (from 1): 1, 2, 4 … minutes, at most 6 hours.
 
     Args:
-        jitter: In [0, 1); adds up to a tenth, so that what failed together does not come back together.
-        retry_after_seconds: What the service asked for; never undercut.
+        jitter: In [0, 1); adds up to a tenth, so that what failed together does not come back together. By the time
+            the longest delay is reached, it has long parted.
+        retry_after_seconds: What the service asked for; never undercut, though instants are whole seconds.
     """
-    delay = min(_FIRST * (1 << min(attempts - 1, 16)), _LONGEST)
-    delay += delay * (jitter / 10)
-    return max(delay, timedelta(seconds=retry_after_seconds or 0))
+    delay = _FIRST * (1 << min(attempts - 1, 16))
+    delay = min(delay + delay * (jitter / 10), _LONGEST)
+    return max(delay, pause(retry_after_seconds or 0))
+
+
+def pause(retry_after_seconds: float) -> timedelta:
+    """What a Retry-After asks for, in whole seconds: a fraction counts as one."""
+    return timedelta(seconds=math.ceil(retry_after_seconds))
 
 
 def proof_delay(refusals: int) -> timedelta:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from azure_rotator.domain.backoff import retry_delay
+from azure_rotator.domain.backoff import pause, retry_delay
 from azure_rotator.domain.errors import RotatorError, Unavailable
 from azure_rotator.domain.model import RotatedSecret, Rotation, RotationState, RotatorStatus, Trigger, Version
 from azure_rotator.domain.ports import Claim, Failure
@@ -38,7 +38,7 @@ class Failures:
         retry_after = error.retry_after_seconds if isinstance(error, Unavailable) else None
         again_at = now + retry_delay(attempts, jitter=self._c.entropy.jitter(), retry_after_seconds=retry_after)
         if retry_after:
-            self._c.uow.hold_lane(rotation.lane, now + timedelta(seconds=retry_after))
+            self._c.uow.hold_lane(rotation.lane, now + pause(retry_after))
         unpublished = rotation.state in _RUNNING
         if rotation.trigger is Trigger.DELETE:
             self._failed_delete(claim, rotation, item, versions, error, again_at=again_at, force=force)
