@@ -6,6 +6,7 @@ difference to what is tested here.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -65,6 +66,18 @@ def test_a_new_token_that_is_refused_too_is_the_end(machine, control, workload, 
     assert caught.value.code == "AzureAuthFailed"
     assert len(workload.requests("graph.addPassword")) == 2
     assert logins(machine) == 2
+
+
+def test_a_renewal_does_not_make_a_call_longer(machine, control, workload):
+    directory = GraphDirectory(request_seconds=1.0)
+    control.add_fault("login.token", app=machine.app_id, delay_seconds=0.8, times=None)
+    refusal = {"status": 401, "code": "InvalidAuthenticationToken"}
+    control.add_fault("graph.*", app=workload.app_id, delay_seconds=0.8, times=None, **refusal)
+    started = time.monotonic()
+    with pytest.raises(Unavailable) as caught:
+        directory.add_password(CLOUD, workload.object_id, "stamp", END)
+    assert time.monotonic() - started < 2.7
+    assert caught.value.applied == "no"
 
 
 def test_a_secrets_token_is_not_renewed_since_it_was_new(azure, rotator, control, workload, directory):

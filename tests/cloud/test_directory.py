@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from dataclasses import replace
@@ -123,6 +124,17 @@ def test_a_next_page_elsewhere_does_not_get_the_token(directory, control, rotato
     assert isinstance(error, Unavailable)
 
 
+def test_a_token_is_given_to_its_own_host_only():
+    from azure_rotator.cloud.wire import _Bearer
+
+    async def given(url: str) -> str:
+        return await _Bearer("token", "graph.microsoft.com").get_authorization_token(url)
+
+    assert asyncio.run(given("https://graph.microsoft.com/v1.0/applications")) == "token"
+    for url in ("https://graph.microsoft.us/v1.0", "https://graph.microsoft.com.example.com/", "https://example.com/"):
+        assert asyncio.run(given(url)) == ""
+
+
 def test_an_application_may_act_on_itself_with_its_own_secret(directory, control, make_application):
     app = make_application("self", roles=["Application.ReadWrite.OwnedBy"], owners=["self"])
     directory.add_password(app.identity(), app.object_id, STAMP, END)
@@ -222,10 +234,16 @@ def test_two_secrets_are_the_limit_where_personal_accounts_may_sign_in(directory
     assert len(app.requests("graph.addPassword")) == 2
 
 
-def test_another_bad_request_is_not_taken_for_the_limit(directory, control, rotator, workload):
-    mint(directory, rotator, workload)
-    control.add_fault("graph.addPassword", app=workload.app_id, status=400, code="Request_BadRequest")
-    error = refused(lambda: mint(directory, rotator, workload))
+@pytest.mark.parametrize(
+    ("audience", "secrets"), [("AzureADMyOrg", 2), ("AzureADandPersonalMicrosoftAccount", 1)], ids=["many", "room"]
+)
+def test_another_bad_request_is_not_taken_for_the_limit(
+    directory, control, rotator, make_application, audience, secrets
+):
+    held = [{"name": f"{number}"} for number in range(secrets)]
+    app = make_application("app", owners=[rotator.app_id], audience=audience, secrets=held)
+    control.add_fault("graph.addPassword", app=app.app_id, status=400, code="Request_BadRequest")
+    error = refused(lambda: mint(directory, rotator, app))
     assert isinstance(error, Rejected)
     assert error.code == "ParameterInvalid"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from azure_rotator.cloud import GraphDirectory
-from azure_rotator.cloud.loop import Kept, LoopThread
+from azure_rotator.cloud.loop import Kept, LoopThread, shared
 from azure_rotator.domain.errors import Unavailable
 
 
@@ -210,6 +211,21 @@ def test_a_forked_child_gets_a_loop_of_its_own_and_the_parent_keeps_its(director
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert read() == workload.object_id
+
+
+@forks
+def test_a_fork_in_the_moment_of_another_call_leaves_no_lock_behind():
+    with shared._lock:  # as another thread would hold it, which does not exist in the child
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                signal.alarm(10)
+                code = 0 if shared.run(where, limit_seconds=5) else 2
+            finally:
+                os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 @forks

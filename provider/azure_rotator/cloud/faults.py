@@ -425,7 +425,7 @@ def graph_refused(attempt: Attempt, answer: Answer, fault: GraphFault | None = N
             hint=hint,
             details=details,
             retry_after_seconds=answer.retry_after_seconds,
-            applied=fault.applied,
+            applied=_applied(attempt, fault.applied),
         )
     return fault.error(fault.code, message, hint=hint, details=details)
 
