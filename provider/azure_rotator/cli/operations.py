@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from azure_rotator.cli.flags import Flag, name_flag, truth
 from azure_rotator.cli.invocation import Invocation, command
 from azure_rotator.cli.tables import table
 from azure_rotator.domain.errors import Problem, Rejected, RotatorError
 from azure_rotator.domain.schedule import duration_seconds
-from azure_rotator.engine.views import Facts, Reconciliation, iso
+
+if TYPE_CHECKING:
+    from azure_rotator.engine.views import Reconciliation
 
 
 @command(
@@ -43,10 +46,12 @@ def reconcile(call: Invocation, /, target: str | None, dry_run: str | None) -> N
     ],
 )
 def audit_list(call: Invocation, /, name: str | None, since: str | None, action: str | None) -> None:
+    from azure_rotator.engine.views import iso
+
     start = _instant(since)
     with call.engine() as engine:
         lines = engine.audit(name=name, since=start, action=action)
-    rows: list[Facts] = [
+    rows: list[dict[str, object]] = [
         {
             "time": iso(line.at),
             "who": line.who,

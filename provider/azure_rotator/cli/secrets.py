@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from azure_rotator.cli.changes import changes_of
 from azure_rotator.cli.credentials import with_credentials
@@ -12,7 +13,11 @@ from azure_rotator.cli.grants import grants_text
 from azure_rotator.cli.invocation import Invocation, command, refuse_at_once, required
 from azure_rotator.cli.tables import pairs, table
 from azure_rotator.domain.errors import Rejected
-from azure_rotator.engine.views import Facts, SecretView, Value
+
+if TYPE_CHECKING:
+    from azure_rotator.engine.views import SecretView, Value
+
+Facts = dict[str, object]
 
 _OLD_CREATE = "create-rotated-secret"
 _FORMATS = ("named", "json")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from azure_rotator.cli.changes import changes_of
 from azure_rotator.cli.credentials import with_credentials
 from azure_rotator.cli.flags import name_flag, parameter_flags
 from azure_rotator.cli.invocation import Invocation, command, refuse_at_once, required
 from azure_rotator.cli.tables import pairs, table
 from azure_rotator.domain.errors import Forbidden
-from azure_rotator.engine.views import TargetView
+
+if TYPE_CHECKING:
+    from azure_rotator.engine.views import TargetView
 
 _COLUMNS = {
     "target_name": "NAME",
