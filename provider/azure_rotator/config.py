@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,9 +87,10 @@ def _config_folder(environment: Mapping[str, str]) -> Path:
 
 def who_am_i(environment: Mapping[str, str]) -> str:
     """Who acts, for the audit log: ``AZURE_ROTATOR_WHO`` (a pipeline's name), else the login name."""
-    return (
-        environment.get(_PREFIX + "WHO")
-        or environment.get("USER")
-        or environment.get("LOGNAME")
-        or f"uid {os.getuid()}"
-    )
+    named = environment.get(_PREFIX + "WHO") or environment.get("USER") or environment.get("LOGNAME")
+    if named:
+        return named
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user without a name
+        return f"uid {os.getuid()}"
