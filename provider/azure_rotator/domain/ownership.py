@@ -36,16 +36,17 @@ def orphans(
 
     Args:
         journal: The journal's rows for the operations that the stamps name; unknown ones are missing.
-        held: keyIds that some version holds, lower-case.
+        held: keyIds that some version holds; they compare without case.
         own_operation: The caller's own operation, whose mint is over or undone.
         own_item: The caller deletes this item: its stamps are his, whatever the state of their operations.
     """
     listed = list(passwords)
     stamps = own_stamps(listed, store_id)
+    kept = {key_id.lower() for key_id in held}
     result = []
     for password in listed:
         stamp = stamps.get(password.key_id)
-        if stamp is None or password.key_id.lower() in held:
+        if stamp is None or password.key_id.lower() in kept:
             continue
         operation = journal.get(stamp.operation_id)
         if operation is None or operation.item_id != stamp.item_id:

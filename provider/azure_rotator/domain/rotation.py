@@ -5,7 +5,8 @@
                   +----------+----------+--> failed: cleaned up, then parked (resumable) or, for a create, undone
 
 A delete is an operation too: ``planned`` while it removes what is not current (it can still be called off),
-``retiring`` from the commit before the current credential's removal, ``done`` when the item is gone.
+``retiring`` from the commit before the current credential's removal, ``done`` when the item is gone. It ends the item's
+other operations; one that is called off gives those that still have a credential to retire back to ``published``.
 
 Every step may run twice: each first asks whether it was already done.
 """
@@ -33,14 +34,17 @@ ABSENT_READS_IN_A_ROW = 3
 ABSENT_READ_SPACING = timedelta(seconds=1)
 
 MOVES: dict[RotationState, frozenset[RotationState]] = {
-    RotationState.PLANNED: frozenset({RotationState.MINTING, RotationState.RETIRING, RotationState.FAILED}),
+    RotationState.PLANNED: frozenset(
+        # done: a forced delete, which Azure refused
+        {RotationState.MINTING, RotationState.RETIRING, RotationState.FAILED, RotationState.DONE}
+    ),
     RotationState.MINTING: frozenset({RotationState.MINTING, RotationState.MINTED, RotationState.FAILED}),
-    RotationState.MINTED: frozenset({RotationState.PROVING, RotationState.PUBLISHED, RotationState.FAILED}),
+    RotationState.MINTED: frozenset({RotationState.PROVING, RotationState.FAILED}),
     RotationState.PROVING: frozenset({RotationState.PROVING, RotationState.PUBLISHED, RotationState.FAILED}),
     RotationState.PUBLISHED: frozenset({RotationState.RETIRING, RotationState.DONE}),
     RotationState.RETIRING: frozenset({RotationState.RETIRING, RotationState.DONE, RotationState.FAILED}),
     RotationState.FAILED: frozenset({RotationState.PLANNED, RotationState.FAILED}),
-    RotationState.DONE: frozenset(),
+    RotationState.DONE: frozenset({RotationState.PUBLISHED}),
 }
 
 UNPUBLISHED = frozenset(
