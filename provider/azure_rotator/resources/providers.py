@@ -50,8 +50,8 @@ from azure_rotator.resources.inputs import (
 _T = TypeVar("_T")
 
 KEPT = None
-"""What a refresh says of the inputs when nothing moved. Given ones would replace those in the state, and the credential,
-which a refresh is not told, would be gone from there."""
+"""What a refresh says of the inputs when nothing moved. Given ones would replace those in the state, and without the
+credential, which a refresh is not told."""
 
 _lock = threading.Lock()
 _made_here: set[str] = set()
