@@ -78,11 +78,25 @@ class Terminal:
         return said
 
     def process(
-        self, *argv: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
+        self,
+        *argv: str,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        file_bytes: int | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
-        """The same as a process of its own."""
-        env = {**os.environ, **self.settings, **(environment or {})}
-        return subprocess.run([PROGRAM, *argv], input=stdin, env=env, capture_output=True, check=False)
+        """The same as a process of its own.
+
+        Args:
+            file_bytes: No file that it writes may become larger.
+        """
+        limit = ["prlimit", f"--fsize={file_bytes}"] if file_bytes is not None else []
+        return subprocess.run(
+            [*limit, PROGRAM, *argv],
+            input=stdin,
+            env={**os.environ, **self.settings, **(environment or {})},
+            capture_output=True,
+            check=False,
+        )
 
     def rows(self) -> dict[str, list[tuple[object, ...]]]:
         """Everything in the store but leases and the audit log: items, versions, schedule, journal."""
@@ -96,7 +110,7 @@ class Terminal:
         """Run a transcript and compare: ``$`` a command, ``<`` its stdin, ``!`` stderr, ``=`` the exit code if not 0,
         everything else stdout. What is new each time is written ``ID``, ``KEY`` and ``INSTANT``."""
         told, expected = [], []
-        for number, block in enumerate(re.split(r"^\$ ", transcript.strip(), flags=re.M)[1:], 1):
+        for number, block in enumerate(re.split(r"^\$ ", transcript.strip(), flags=re.MULTILINE)[1:], 1):
             command, *lines = block.rstrip().splitlines()
             stdin = "".join(line[2:] + "\n" for line in lines if line.startswith("< "))
             said = self(*shlex.split(command.format(**names)), stdin=stdin.format(**names))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tests.cli.conftest import Place, Terminal
-from tests.rows import row
 
 
 def test_from_an_empty_machine_to_a_target_and_back(terminal: Terminal):

@@ -327,7 +327,8 @@ _GONE = GraphFault(
     error=NotFound,
     code="ApplicationNotFound",
     says="the tenant has no such application",
-    hint="check the id against the target's tenant; a deleted application can be restored for 30 days",
+    hint="it must be the application (client) id, not the object id, of an application in the target's tenant; "
+    "a deleted one can be restored for 30 days",
 )
 _FULL = GraphFault(
     error=Forbidden,
