@@ -152,7 +152,9 @@ async def serve(world: World, *, ready_fd: int | None = None, until_eof_fd: int 
     listening = await asyncio.start_server(proxy.serve, sock=proxy_socket, limit=256 * 1024)
     await asyncio.gather(*(server.listening.wait() for server in servers))
     write_private(state / ADDRESS_FILE, json.dumps({**address, "token": token}).encode())
-    if ready_fd is not None:
+    if ready_fd is None:
+        sys.stderr.write(f"azure-sandbox: listens on https://127.0.0.1:{address['tls_port']}; Ctrl+C ends it\n")
+    else:
         os.write(ready_fd, b"ready")
         os.close(ready_fd)
     await stopping.wait()

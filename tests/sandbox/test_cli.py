@@ -237,16 +237,16 @@ def test_the_state_option_wins_over_the_variable(run: Run, tmp_path: Path):
 def test_start_in_the_foreground_ends_on_a_signal(tmp_path: Path):
     command = [sys.executable, "-m", "azure_sandbox", "start", "--foreground", "--state", str(tmp_path / "state")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
-        running, started = process.start(tmp_path / "state")
-        # Whichever of the two came first has the folder; the other one gives way.
-        if started:
-            process.stop(running)
-            assert server.wait(30) == 1
-        else:
+        try:
+            while (running := process.find(tmp_path / "state")) is None:
+                assert server.poll() is None
+            assert running.pid == server.pid
             server.terminate()
-            assert server.wait(30) == 0
-        assert server.stderr is not None
-        server.stderr.read()
+            _, said = server.communicate(timeout=30)
+            assert said == f"azure-sandbox: listens on {running.address}; Ctrl+C ends it\n"
+            assert server.returncode == 0
+        finally:
+            server.kill()
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
