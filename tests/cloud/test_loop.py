@@ -42,12 +42,12 @@ def test_it_starts_with_the_first_call_and_serves_all(loop):
 
 def test_callers_do_not_wait_for_each_other(loop):
     async def nap(_: Kept) -> None:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.5)
 
     started = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: loop.run(nap, limit_seconds=1), range(8)))
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 3
 
 
 def test_threads_that_come_first_together_start_one_loop(loop):

@@ -23,13 +23,13 @@ print(json.dumps({"key_id": new.key_id, "seconds": time.perf_counter() - started
 """
 
 
-def run(program: str, sandbox, *, warnings: bool = True, **given):
+def run(program: str, sandbox, *, warnings: bool = True, more: dict[str, str] | None = None, **given):
     command = [sys.executable]
     if warnings:
         command += ["-W", "error", "-W", "ignore::DeprecationWarning"]
     return subprocess.run(
         [*command, "-c", program],
-        env=sandbox.environment(),
+        env=sandbox.environment() | (more or {}),
         input=json.dumps(given),
         capture_output=True,
         text=True,
@@ -50,6 +50,21 @@ def ids(rotator, workload):
 
 def test_the_environment_alone_leads_there_and_the_end_is_clean(sandbox, workload, ids):
     done = run(PROGRAM, sandbox, **ids)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["key_id"] in workload.live_key_ids()
+
+
+def test_what_the_cloud_identity_keeps_is_closed_at_the_end(sandbox, workload, ids):
+    machine = {
+        "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
+        "AZURE_TENANT_ID": ids["tenant"],
+        "AZURE_CLIENT_ID": ids["app"],
+        "AZURE_CLIENT_SECRET": ids["secret"],
+    }
+    program = PROGRAM.replace(
+        "new = ", "acting = Identity(tenant_id=None, client_id=None, secret=None, label='m')\nnew = "
+    )
+    done = run(program, sandbox, more=machine, **ids)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["key_id"] in workload.live_key_ids()
 

@@ -102,7 +102,7 @@ class LoopThread:
         if running is None:
             return
         running.loop.call_soon_threadsafe(running.loop.stop)
-        running.thread.join(timeout=10)
+        running.thread.join(timeout=5)
 
     def _start(self) -> _Running:
         loop = asyncio.new_event_loop()
