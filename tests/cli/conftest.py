@@ -24,6 +24,7 @@ from azure_rotator.cli.program import run
 from azure_sandbox.testing import Control, Sandbox, SecretInfo
 from tests.plugins.azure import App, MakeApplication
 
+GUID = "88888888-8888-4888-8888-888888888888"
 PROGRAM = Path(sys.executable).with_name("azure-rotator")
 VARIABLES = ("AZURE_ROTATOR_STORE", "AZURE_ROTATOR_KEY_FILE", "AZURE_ROTATOR_KEY", "AZURE_ROTATOR_WHO")
 
@@ -205,3 +206,24 @@ def place(terminal: Terminal, azure: Sandbox, control: Control, rotator: App, wo
 def another(make_application: MakeApplication) -> App:
     """An application that nobody owns."""
     return make_application("another")
+
+
+def offline_target(name: str = "t") -> list[str]:
+    """The command that makes a Target with a made-up secret."""
+    words = ["target", "create", "azure", "-n", name, "--tenant-id", GUID, "--client-id", GUID]
+    return [*words, "--client-secret", "literal:made-up", "--quiet"]
+
+
+def offline_item(name: str, *more: str, api_key: str = "-", key: int = 9) -> list[str]:
+    """The command that adopts a made-up secret without asking Azure."""
+    words = ["rotated-secret", "create", "azure", "-n", name, "--target-name", "t", "--rotator-type", "api-key"]
+    key_id = GUID.replace("8", str(key))
+    return [*words, "--app-id", GUID, "--api-id", key_id, "--api-key", api_key, "--skip-dry-run", *more]
+
+
+@pytest.fixture
+def stocked(terminal: Terminal) -> Terminal:
+    """A store with a Target ``/t`` and an item ``/old``, made without Azure: its tests never get as far as asking it."""
+    terminal.told(*offline_target())
+    terminal.told(*offline_item("old"), stdin="made-up-too")
+    return terminal

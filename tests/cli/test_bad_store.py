@@ -15,7 +15,6 @@ from sqlalchemy import Engine, event
 from tests.cli.conftest import Place, Terminal
 from tests.cli.test_bad_input import refused, unchanged
 
-GUID = "88888888-8888-4888-8888-888888888888"
 COMMANDS = {
     "list": ["rotated-secret", "list"],
     "get-value": ["rotated-secret", "get-value", "-n", "old"],
@@ -44,17 +43,6 @@ def full() -> Iterator[None]:
         yield
     finally:
         event.remove(Engine, "connect", limit)
-
-
-@pytest.fixture
-def stocked(terminal: Terminal) -> Terminal:
-    """A store with a Target and an item, made without Azure: no test here gets as far as asking it."""
-    target = ("target", "create", "azure", "-n", "t", "--client-secret", "-", "--tenant-id", GUID, "--client-id", GUID)
-    terminal.told(*target, stdin="made-up")
-    adopted = ("--api-id", GUID.replace("8", "9"), "--api-key", "-", "--skip-dry-run", "--app-id", GUID)
-    item = ("rotated-secret", "create", "azure", "-n", "old", "--target-name", "t", "--rotator-type", "api-key")
-    terminal.told(*item, *adopted, stdin="made-up-too")
-    return terminal
 
 
 @pytest.mark.parametrize("what", ["target", "item"])

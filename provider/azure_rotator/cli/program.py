@@ -77,6 +77,8 @@ def _usage(error: click.ClickException) -> Rejected:
     if isinstance(error, click.exceptions.NoSuchOption):
         name = error.option_name
         likely = ", ".join(option for option in error.possibilities or () if option.startswith("--"))
+        if isinstance(context, click.Context) and isinstance(context.command, click.Group):
+            likely, hint = "", f"options stand after the command; {hint}"
         return Rejected(
             "ParameterInvalid",
             f"there is no option {name.partition('=')[0]}",

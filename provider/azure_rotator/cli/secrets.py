@@ -71,9 +71,9 @@ def update_azure(call: Invocation, /, name: str | None, new_name: str | None, **
 )
 def list_all(call: Invocation, /, path: str | None, current_folder: str | None) -> None:
     here_only = truth("--current-folder", current_folder)
+    root = "/" + (path or "").removeprefix("/").removesuffix("/")
     with call.engine() as engine:
-        views = engine.secrets.list_all(path=path)
-    root = "/" + (path or "").strip("/")
+        views = engine.secrets.list_all(path=root)
     folders = _folders([view.item.name for view in views], root)
     if here_only:
         views = [view for view in views if _folder(view.item.name) == root]
