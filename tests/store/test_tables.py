@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, literal, select
+from sqlalchemy import Table, insert, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError, StatementError
 
 from azure_rotator.domain.errors import Corrupt
 from azure_rotator.domain.model import AuditLine, Event, RotatedSecret, Rotation, Target, Version
@@ -47,6 +48,17 @@ def test_plain_text_cannot_be_stored_and_is_not_told(store: SqlUnitOfWork, file:
         write()
     assert CANARY not in "".join(traceback.format_exception(refused.value))
     assert file.everything() == before
+
+
+def test_no_error_quotes_what_was_bound(store: SqlUnitOfWork):
+    """SQLAlchemy's own errors show the statement with its parameters, unless they are hidden."""
+    values = tables.values_of(samples.target(sealed_secret=CANARY))
+    with pytest.raises(StatementError, match="SealedBytes only") as refused, store._db.writing() as connection:
+        connection.execute(insert(tables.targets), values)
+    assert CANARY not in "".join(traceback.format_exception(refused.value))
+    with pytest.raises(IntegrityError) as broken, store._db.writing() as connection:
+        connection.execute(insert(tables.meta), {"store_id": CANARY, "key_check": None})
+    assert CANARY not in "".join(traceback.format_exception(broken.value))
 
 
 def test_a_sealed_value_is_never_written_into_a_statement():
