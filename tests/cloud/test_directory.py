@@ -416,6 +416,26 @@ def test_a_graph_host_that_the_proxy_refuses_was_never_written_to(directory, rot
     assert len(rotator.requests("login.token")) == 1
 
 
+def test_a_ca_file_that_is_missing_is_told_before_anything_is_written(directory, rotator, workload, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    error = refused(lambda: mint(directory, rotator, workload))
+    assert isinstance(error, Unavailable)
+    assert error.applied == "no"
+    assert "SSL_CERT_FILE" in error.hint
+
+
+def test_a_surprise_in_reading_the_answer_does_not_pass(directory, rotator, workload, monkeypatch):
+    def surprise(body: dict[str, str]) -> None:
+        raise LookupError(body["secretText"])
+
+    monkeypatch.setattr("azure_rotator.cloud.payloads.new_password", surprise)
+    error = refused(lambda: mint(directory, rotator, workload))
+    assert isinstance(error, Unavailable)
+    assert error.applied == "unknown"
+    assert "LookupError" in error.message
+    assert "8Q~" not in repr(error)
+
+
 def test_a_graph_host_that_takes_no_connection_was_never_written_to(directory, rotator, workload, monkeypatch):
     async def refuse(*_args: object, **_more: object) -> None:
         raise httpx.ConnectTimeout("no")

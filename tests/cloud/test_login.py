@@ -172,6 +172,18 @@ def test_an_unknown_cloud_is_refused_before_anything_is_sent(login, workload):
     assert not workload.requests("login.token")
 
 
+@pytest.mark.parametrize("change", [{"tenant_id": "a tenant"}, {"tenant_id": None}, {"client_id": None}])
+def test_an_identity_that_cannot_log_in_is_the_users_to_mend(login, workload, change):
+    error = refusal(login, replace(workload.identity(), **change))
+    assert isinstance(error, Rejected)
+    assert 'target "/workload"' in error.message
+    assert not workload.requests("login.token")
+
+
+def test_an_empty_secret_is_the_users_to_mend(login, workload):
+    assert isinstance(refusal(login, workload.identity("")), Rejected)
+
+
 def test_a_token_that_is_no_jwt_grants_nothing(login, control, workload):
     body = '{"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": "canary"}'
     control.add_fault("login.token", app=workload.app_id, status=200, body=body)

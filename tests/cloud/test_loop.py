@@ -175,10 +175,28 @@ def test_a_hundred_calls_from_four_threads(directory, rotator, workload):
     assert threads() == 1
 
 
-def test_connections_are_closed_after_each_call(directory, login, rotator, workload):
-    def open_files() -> int:
-        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count, and no paths
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count, and no paths
 
+
+def test_connections_that_were_given_up_are_closed_too(azure, control, rotator, workload):
+    directory = GraphDirectory(request_seconds=0.3)
+
+    def some_calls() -> None:
+        fault = control.add_fault("graph.*", app=workload.app_id, hold=True, times=None)
+        for _ in range(4):
+            with pytest.raises(Unavailable):
+                directory.get_application(rotator.identity(), workload.app_id)
+        fault.release()
+        fault.remove()
+
+    some_calls()
+    before = open_files()
+    some_calls()
+    assert open_files() <= before + 1
+
+
+def test_connections_are_closed_after_each_call(directory, login, rotator, workload):
     def some_calls() -> None:
         for _ in range(5):
             directory.get_application(rotator.identity(), workload.app_id)

@@ -35,6 +35,7 @@ def test_an_application_is_read():
 INSTANTS = [
     ("2024-05-07T06:52:43Z", datetime(2024, 5, 7, 6, 52, 43, tzinfo=UTC)),
     ("2024-05-07T06:52:43.9999999Z", datetime(2024, 5, 7, 6, 52, 43, tzinfo=UTC)),
+    ("2024-05-07T06:52:43", datetime(2024, 5, 7, 6, 52, 43, tzinfo=UTC)),
     ("2024-05-07T08:52:43.1+02:00", datetime(2024, 5, 7, 6, 52, 43, tzinfo=UTC)),
 ]
 

@@ -9,7 +9,7 @@
 
 What they promise, beside the ports' own words:
 
-- **One call is one request**, plus one token request. No SDK retries: a retried addPassword leaves secrets that nobody
+- **One write is one request**, plus one token request. No SDK retries: a retried addPassword leaves secrets that nobody
   knows. (A token that was kept, which only the cloud identity has, is renewed once when Graph answers 401.)
 - **A call ends**: each request within ``request_seconds``, the call within twice that, below any lease.
 - **Errors are ours**: told apart by status and code, never by text; without a cause or context, since the SDKs' errors

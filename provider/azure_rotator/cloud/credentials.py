@@ -108,7 +108,10 @@ async def request_token(
     attempt = Attempt(who=identity.label, subject=identity.label, doing="log in", host=endpoints.login_host)
     source: _Source | None = None
     try:
-        source = _source(kept, identity, endpoints, use=use)
+        try:
+            source = _source(kept, identity, endpoints, use=use)
+        except ValueError:
+            return faults.unusable_identity(attempt)
         source.users += 1
         try:
             async with asyncio.timeout(seconds):

@@ -279,6 +279,15 @@ def login_failed(attempt: Attempt, error: Exception, *, chain: bool = False, has
     return _unreadable(attempt, error, applied="no")
 
 
+def unusable_identity(attempt: Attempt) -> RotatorError:
+    """The error for an identity that azure-identity does not even try to log in with."""
+    return Rejected(
+        "ParameterInvalid",
+        f"{attempt.who}: its tenant id, client id or client secret is empty or malformed",
+        hint="check these three; the tenant and client ids are GUIDs",
+    )
+
+
 def _headers_of(response: Any) -> Mapping[str, str]:
     headers = getattr(response, "headers", None)
     return headers if isinstance(headers, Mapping) else {}
@@ -431,10 +440,22 @@ def graph_refused(attempt: Attempt, answer: Answer, fault: GraphFault | None = N
     return fault.error(fault.code, message, hint=hint, details=details)
 
 
-def graph_failed(attempt: Attempt, error: Exception) -> RotatorError:
-    """The error for an exception out of the Graph client."""
+def graph_failed(attempt: Attempt, error: Exception, *, sent: bool = True) -> RotatorError:
+    """The error for an exception out of the Graph client.
+
+    Args:
+        sent: Whether it came as far as sending; before that the client was being made.
+    """
     import httpx
 
+    if not sent:
+        return Unavailable(
+            "AzureUnavailable",
+            f"{attempt.subject}: no connection to {attempt.host} can be made here ({type(error).__name__})",
+            hint="check the files and addresses in SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables",
+            details=_details(attempt, None) | {"exception": type(error).__name__},
+            applied="no",
+        )
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError | httpx.PoolTimeout):
         return _unreachable(attempt, error, applied="no")  # no connection: the request was never sent
     if isinstance(error, httpx.HTTPError):

@@ -111,8 +111,12 @@ class GraphDirectory:
         return self._run(acting, work)
 
     def remove_password(self, acting: Identity, object_id: str, key_id: str) -> bool:
-        """Remove one client secret. False: Graph says that it has none of this keyId, which has no code of its own
-        either: 400 Request_BadRequest, and this request can hardly be bad in another way."""
+        """Remove one client secret.
+
+        Returns:
+            False: Graph says that it has none of this keyId. That has no code of its own either; it is 400
+            Request_BadRequest, and a request as plain as this one can hardly be bad in another way.
+        """
         from azure_rotator.cloud import wire
 
         key = UUID(key_id)
@@ -187,16 +191,19 @@ class _Session:
         seconds = self._left()
         if not seconds:
             return faults.timed_out(attempt, 2 * self.seconds, applied="no")
+        sent = False
         try:
             async with (
                 asyncio.timeout(seconds),
                 wire.connect(self.kept, self.endpoints, token.value, seconds) as client,
             ):
-                return await wire.send(client, build(client))
+                request = build(client)
+                sent = True
+                return await wire.send(client, request)
         except TimeoutError:
-            return faults.timed_out(attempt, seconds, applied="unknown")
+            return faults.timed_out(attempt, seconds, applied="unknown" if sent else "no")
         except Exception as error:  # noqa: BLE001 - nothing of the SDK's passes: its errors hold the token
-            return faults.graph_failed(attempt, error)
+            return faults.graph_failed(attempt, error, sent=sent)
 
     def _left(self) -> float:
         return max(0.0, min(self.seconds, self._until - time.monotonic()))
@@ -215,4 +222,7 @@ def _read(attempt: Attempt, answer: Answer | RotatorError, parse: Callable[[Any]
     try:
         return parse(answer.body)
     except ValueError as error:
-        return faults.unusable_success(attempt, answer, str(error))
+        problem = str(error)
+    except Exception as error:  # noqa: BLE001 - what is being read holds a secret, and so would its traceback
+        problem = f"it cannot be read ({type(error).__name__})"
+    return faults.unusable_success(attempt, answer, problem)

@@ -93,7 +93,7 @@ class LoopThread:
         except BaseException:  # Ctrl-C in the waiting thread: nothing goes on behind the caller's back
             future.cancel()
             raise
-        raise Unavailable("AzureUnavailable", problem)
+        raise Unavailable("AzureUnavailable", problem, hint="nothing to do: it is tried again later")
 
     def close(self) -> None:
         """Cancel what runs, close what is kept, end the thread. The next ``run`` starts a new one."""

@@ -136,7 +136,8 @@ def _instant(fields: Mapping[str, Any], name: str) -> datetime | None:
     if text is None:
         return None
     try:
-        at = datetime.fromisoformat(text).astimezone(UTC)
+        at = datetime.fromisoformat(text)
+        at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         at = None
     if at is None:
