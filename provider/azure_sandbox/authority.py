@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def open_authority(state: Path) -> Authority:
     ca_file = state / "ca.pem"
     bundle_file = state / "ca-bundle.pem"
     write_private(ca_file, root.cert_pem.bytes())
-    write_private(bundle_file, root.cert_pem.bytes() + _system_roots())
+    write_private(bundle_file, root.cert_pem.bytes() + _system_roots(bundle_file))
     return Authority(
         ca_file=ca_file, bundle_file=bundle_file, server_file=server_file, signing_key=_open_signing_key(folder)
     )
@@ -87,20 +87,19 @@ def _open_signing_key(folder: Path) -> RSAPrivateKey:
     return key
 
 
-def _system_roots() -> bytes:
-    """The roots that programs here trusted before, so that the bundle adds to them instead of replacing them."""
-    candidates = [ssl.get_default_verify_paths().cafile]
-    if "certifi" in sys.modules or _has_certifi():
+def _system_roots(own_bundle: Path) -> bytes:
+    """The roots that programs here trusted before, so that the bundle adds to them instead of replacing them.
+
+    A sandbox that is started by a program that `run` started finds its own bundle in SSL_CERT_FILE: that one would grow
+    with each start.
+    """
+    paths = ssl.get_default_verify_paths()
+    candidates = [paths.cafile, paths.openssl_cafile]
+    with contextlib.suppress(ImportError):
         import certifi
 
         candidates.append(certifi.where())
     for candidate in candidates:
-        if candidate and Path(candidate).is_file():
+        if candidate and Path(candidate).is_file() and Path(candidate).resolve() != own_bundle.resolve():
             return Path(candidate).read_bytes()
     return b""
-
-
-def _has_certifi() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("certifi") is not None

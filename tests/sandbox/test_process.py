@@ -81,6 +81,16 @@ def test_tokens_and_roots_outlive_a_restart(alone: Azure, http_for):
     assert alone.graph("GET", "/applications", app).status_code == 200
 
 
+def test_a_restart_inside_its_own_environment_does_not_swell_the_roots(
+    own_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    bundle = own_sandbox.state / "ca-bundle.pem"
+    before = bundle.read_bytes()
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    own_sandbox.restart()
+    assert bundle.read_bytes() == before
+
+
 def test_reset_goes_back_to_the_seed(alone: Azure):
     rotator, app = alone.rotator_and_workload()
     alone.minted(app, rotator)
