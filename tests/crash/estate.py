@@ -1,0 +1,211 @@
+"""What a crash test plays on: a tenant of its own with two applications in the sandbox, and a store.
+
+The *rotator* is the Target's application; it owns the *workload* application, whose secrets are rotated and which owns
+itself too. The workload carries three secrets before anything begins: two that people made, never to be touched, and
+``given``, which a test may hand over to be adopted or to log in with first.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from azure_sandbox.testing import ApplicationInfo, Control, Sandbox
+from tests.crash.invariants import Inspector
+from tests.crash.jobs import Answer, Call, Job
+from tests.crash.nursery import Nursery, Process
+from tests.crash.stores import Store
+
+OWNED_BY = "Application.ReadWrite.OwnedBy"
+TARGET = "/azure/prod"
+ITEM = "/prod/billing/api"
+OWNER = "urn:pulumi:prod::billing"
+PREVIOUS_STAYS = "24h"
+AT_ONCE = "0"
+
+
+class Lab:
+    """One sandbox, one nursery, one empty store: shared by the tests of a process.
+
+    Attributes:
+        root: Where estates keep their stores; in memory where the machine can, since a kill is no power cut and
+            ``fsync`` would be most of the time.
+    """
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        memory = Path("/dev/shm")
+        self.root = Path(tempfile.mkdtemp(prefix="azure-rotator-crash-", dir=memory if memory.is_dir() else None))
+        self.nursery = Nursery(sandbox.environment())
+        self._numbers = itertools.count(1)
+        self._empty = Store(self.root / "empty")
+        self._warm_up()
+
+    @property
+    def control(self) -> Control:
+        return self.sandbox.control
+
+    def estate(self, **settings: Any) -> Estate:
+        """A new tenant, its applications, and a store with their Target in it."""
+        estate = Estate(self, self._folder(), Store(self._folder()), **settings)
+        self._empty.copy(estate.store.folder)
+        return estate
+
+    def folder(self) -> Path:
+        return self._folder()
+
+    def close(self) -> None:
+        self.nursery.close()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _folder(self) -> Path:
+        return self.root / f"{next(self._numbers):05d}"
+
+    def _warm_up(self) -> None:
+        """Make the empty store on the way: it is made once and copied from then on."""
+        estate = Estate(self, self._folder(), self._empty)
+        self.nursery.start(estate.job()).answer()
+        estate = Estate(self, self._folder(), Store(self._folder()))
+        calls = [
+            estate.make_target(),
+            estate.create(revoke_after=AT_ONCE),
+            rotate(),
+            Call(use="reconcile"),
+            Call(use="secrets.delete", options={"name": ITEM}),
+        ]
+        self.nursery.warm(estate.job(*calls, modules=True))
+
+
+@dataclass
+class Estate:
+    """See the module. Every process that is started here works on ``store`` unless told otherwise."""
+
+    lab: Lab
+    folder: Path
+    store: Store
+    apart: bool = False  # the rotator does not own the workload: only the workload itself may change it
+    rotator: ApplicationInfo = field(init=False)
+    workload: ApplicationInfo = field(init=False)
+    _numbers: Iterator[int] = field(init=False, default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        control = self.lab.control
+        tenant = control.create_tenant().tenant_id
+        self.rotator = control.create_application(tenant=tenant, roles=[OWNED_BY], secrets=[{"name": "boot"}])
+        self.workload = control.create_application(
+            tenant=tenant,
+            roles=[OWNED_BY],
+            owners=["self"] if self.apart else [self.rotator.app_id, "self"],
+            secrets=[{"name": "made by hand"}, {"name": "made by terraform"}, {"name": "given"}],
+        )
+        self.folder.mkdir(parents=True)
+        (self.folder / "canaries").touch(0o600)
+
+    # --- what is known of it ------------------------------------------------------------------------------------
+
+    @property
+    def app_id(self) -> str:
+        return self.workload.app_id
+
+    @property
+    def tenant_id(self) -> str:
+        return self.workload.tenant_id
+
+    @property
+    def given_key_id(self) -> str:
+        return self.key_id_of("given")
+
+    def key_id_of(self, display_name: str) -> str:
+        return next(s.key_id for s in self.lab.control.secrets(self.app_id) if s.display_name == display_name)
+
+    def secrets(self) -> list[str]:
+        """Every clear value of this estate that was ever told to anybody."""
+        seeded = [*self.rotator.secrets.values(), *self.workload.secrets.values()]
+        return [*seeded, *(self.folder / "canaries").read_text().split()]
+
+    def inspector(self, *stores: Store, ours: Sequence[str] = ()) -> Inspector:
+        return Inspector(
+            self.lab.sandbox,
+            stores=stores or [self.store],
+            applications=[self.app_id],
+            ours=ours,
+            secrets=self.secrets,
+            evidence=[self.folder / "processes"],
+        )
+
+    # --- calls --------------------------------------------------------------------------------------------------
+
+    def make_target(self) -> Call:
+        arguments = {
+            "name": TARGET,
+            "connection_type": "credentials",
+            "tenant_id": self.tenant_id,
+            "client_id": self.rotator.app_id,
+            "client_secret": self.rotator.secrets["boot"],
+        }
+        return Call(use="targets.create", arguments=arguments, options={"owner": OWNER})
+
+    def create(self, *, owner: str = OWNER, **arguments: Any) -> Call:
+        """Mint one; with ``api_id`` and ``api_key`` adopt one."""
+        given = {
+            "name": ITEM,
+            "target_name": TARGET,
+            "rotator_type": "api-key",
+            "authentication_credentials": "use-target-creds",
+            "app_id": self.app_id,
+        }
+        return Call(use="secrets.create", arguments=given | arguments, options={"owner": owner})
+
+    def create_by_itself(self, **arguments: Any) -> Call:
+        """Mint one as the application itself, which logs in first with the given secret."""
+        given = {"authentication_credentials": "use-user-creds", "api_key": self.workload.secrets["given"]}
+        return self.create(**given | arguments)
+
+    def adopt(self, **arguments: Any) -> Call:
+        given = {"api_id": self.given_key_id, "api_key": self.workload.secrets["given"]}
+        return self.create(**given | arguments)
+
+    # --- processes ----------------------------------------------------------------------------------------------
+
+    def job(self, *calls: Call, store: Store | None = None, **settings: Any) -> Job:
+        return Job(
+            folder=str(self.folder / "processes" / f"{next(self._numbers):03d}"),
+            store=str((store or self.store).folder),
+            state=str(self.lab.sandbox.state),
+            canaries=str(self.folder / "canaries"),
+            calls=calls,
+            **settings,
+        )
+
+    def start(self, *calls: Call, **settings: Any) -> Process:
+        return self.lab.nursery.start(self.job(*calls, **settings))
+
+    def run(self, *calls: Call, **settings: Any) -> Answer:
+        """Make calls in a process of their own and wait for its end."""
+        return self.start(*calls, **settings).answer()
+
+    def begin(self, *calls: Call, **settings: Any) -> Answer:
+        """The same for what must go well: the Target, and what else a test begins with."""
+        return self.run(self.make_target(), *calls, **settings).ok()
+
+    def remove(self) -> None:
+        """Give its room back; a failed test keeps it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.store.folder, ignore_errors=True)
+
+
+def rotate(**options: Any) -> Call:
+    return Call(use="secrets.rotate", options={"name": ITEM} | options)
+
+
+def delete(**options: Any) -> Call:
+    return Call(use="secrets.delete", options={"name": ITEM} | options)
+
+
+def reconcile() -> Call:
+    return Call(use="reconcile")

@@ -1,0 +1,169 @@
+"""What is killed: each operation, what it starts from, and how somebody takes over.
+
+A row for every way through the engine that writes to Azure or to the store. The kill table walks through all of them;
+a campaign may draw from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from azure_rotator.domain.names import Stamp
+from tests.crash.estate import AT_ONCE, ITEM, Estate, delete, reconcile, rotate
+from tests.crash.jobs import Call
+
+Calls = Callable[[Estate], Sequence[Call]]
+_NOTHING: Calls = lambda estate: ()  # noqa: E731 - a default beside its siblings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One operation.
+
+    Args:
+        start: The calls that bring about what it starts from; they must go well.
+        spoil: What else there is: an orphan, an interrupted predecessor.
+        faults: What stays wrong in Azure.
+        calls: The operation itself.
+        repeated: What its repetition after a kill may come to; None is success.
+        limits: Seconds by name of ``Limits``.
+        adopts: It hands over the secret ``given``.
+        core: The table of ``make test`` has every point of it, not only one of each kind.
+        apart: The rotator has no right on the workload.
+        tolerant: It starts from a state that no kill of the engine leaves behind, so the rule about intents is off.
+    """
+
+    name: str
+    start: Calls = _NOTHING
+    spoil: Callable[[Estate], None] = lambda estate: None
+    faults: Callable[[Estate], None] = lambda estate: None
+    calls: Calls
+    repeated: frozenset[str | None] = frozenset({None})
+    limits: Mapping[str, float] = field(default_factory=dict)
+    adopts: bool = False
+    core: bool = False
+    apart: bool = False
+    tolerant: bool = False
+
+
+def _refuse_new_secrets(estate: Estate) -> None:
+    """The proofs fail, and not the checker's own logins, which go another way."""
+    estate.lab.control.add_fault(
+        "login.token", app=estate.app_id, path="*/v2.0/token", preset="wrong-secret", times=None
+    )
+
+
+def _lose_a_reply(estate: Estate) -> None:
+    """A rotation that was given up after the reply of addPassword was lost, and is due again."""
+    control = estate.lab.control
+    fault = control.add_fault("graph.addPassword", app=estate.app_id, when="after", drop=True)
+    assert estate.run(rotate(), limits={"foreground": 0.0}).codes == ["AzureUnavailable"]
+    fault.remove()
+    control.advance("2m")
+
+
+def _plant_an_orphan(estate: Estate) -> None:
+    """A secret with the stamp of an operation that is over, as a write leaves it that arrived too late."""
+    with estate.store.opened() as (uow, _):
+        item = uow.find_item(name=ITEM)
+        assert item is not None
+        operation_id = uow.versions(item.item_id)[-1].rotation_id
+        stamp = Stamp(uow.store_id(), item.item_id, operation_id)
+    estate.lab.control.add_secret(estate.app_id, display_name=str(stamp))
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(name="create", calls=lambda e: [e.create()], core=True),
+    Operation(name="create by itself", calls=lambda e: [e.create_by_itself()], apart=True),
+    Operation(
+        name="create, undone",
+        faults=_refuse_new_secrets,
+        calls=lambda e: [e.create()],
+        repeated=frozenset({"VerificationTimeout"}),
+        limits={"proof_deadline": 0.0},
+    ),
+    Operation(
+        name="rotate",
+        start=lambda e: [e.adopt(skip_dry_run=True)],
+        calls=lambda e: [rotate()],
+        adopts=True,
+    ),
+    Operation(
+        name="rotate, retire at once",
+        start=lambda e: [e.create(revoke_after=AT_ONCE)],
+        calls=lambda e: [rotate()],
+        core=True,
+    ),
+    Operation(
+        name="rotate by itself",
+        start=lambda e: [e.adopt(authentication_credentials="use-user-creds", revoke_after=AT_ONCE)],
+        calls=lambda e: [rotate()],
+        adopts=True,
+        apart=True,
+    ),
+    Operation(
+        name="rotate, a third secret",
+        start=lambda e: [e.adopt(skip_dry_run=True), rotate()],
+        calls=lambda e: [rotate()],
+        adopts=True,
+    ),
+    Operation(
+        name="rotate, unproven",
+        start=lambda e: [e.adopt(skip_dry_run=True)],
+        faults=_refuse_new_secrets,
+        calls=lambda e: [rotate()],
+        repeated=frozenset({"VerificationTimeout"}),
+        limits={"proof_deadline": 0.0},
+        adopts=True,
+    ),
+    Operation(name="adopt and rotate", calls=lambda e: [e.adopt(revoke_after=AT_ONCE), rotate()], adopts=True),
+    Operation(
+        name="adopt another",
+        start=lambda e: [e.create(revoke_after=AT_ONCE)],
+        calls=lambda e: [
+            Call(
+                use="secrets.update",
+                arguments={"api_id": e.given_key_id, "api_key": e.workload.secrets["given"]},
+                options={"name": ITEM},
+            )
+        ],
+        adopts=True,
+    ),
+    Operation(
+        name="delete",
+        start=lambda e: [e.create(), rotate()],
+        calls=lambda e: [delete()],
+        repeated=frozenset({None, "ItemNotFound"}),
+    ),
+    Operation(
+        name="delete by itself",
+        start=lambda e: [e.create_by_itself(), rotate()],
+        calls=lambda e: [delete()],
+        repeated=frozenset({None, "ItemNotFound"}),
+        apart=True,
+    ),
+    Operation(
+        name="recover a lost reply",
+        start=lambda e: [e.adopt(skip_dry_run=True)],
+        spoil=_lose_a_reply,
+        calls=lambda e: [reconcile()],
+        adopts=True,
+    ),
+    Operation(
+        name="remove an orphan",
+        start=lambda e: [e.create()],
+        spoil=_plant_an_orphan,
+        calls=lambda e: [reconcile()],
+        tolerant=True,
+    ),
+)
+
+BY_NAME: Mapping[str, Operation] = {operation.name: operation for operation in OPERATIONS}
+
+TAKEOVERS: Mapping[str, Callable[[Operation, Estate], Sequence[Call]]] = {
+    "reconcile": lambda operation, estate: (reconcile(),),
+    "repeat": lambda operation, estate: (*operation.calls(estate), reconcile()),
+    "rotate": lambda operation, estate: (rotate(), reconcile()),
+}
+"""Who comes next. Each ends with a reconcile, after which everything must hold."""

@@ -1,0 +1,41 @@
+"""``kill -9`` at every commit and inside every Azure call: nothing lost, orphaned, touched or stuck.
+
+`make test` has every point of a create and of a rotation, and one of each kind of the other operations, each followed
+by one way to take over. The full table has every point and every way, and writes that arrive late.
+"""
+
+from __future__ import annotations
+
+from itertools import cycle, product
+
+import pytest
+
+from tests.crash import table
+from tests.crash.estate import Lab
+from tests.crash.kills import kill_all, points, representative
+from tests.crash.operations import OPERATIONS, TAKEOVERS, Operation
+from tests.rows import row
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(900)]
+
+
+@row("AK-23", "F05")
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_killed_at_any_point_whoever_comes_next_finds_all_in_order(
+    lab: Lab, operation: Operation, record_property
+) -> None:
+    every = points(lab, operation, thorough=False)
+    chosen = every if operation.core else representative(every)
+    kills = kill_all(lab, operation, zip(chosen, cycle(TAKEOVERS), strict=False))
+    record_property(table.PROPERTY, table.lines(kills))
+    bad = [kill for kill in kills if kill.violations or kill.complaints]
+    assert not bad, f"{len(bad)} of {len(kills)} kills:\n" + "\n".join(str(kill) for kill in bad)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_killed_at_every_point_whoever_comes_next(lab: Lab, operation: Operation, record_property) -> None:
+    kills = kill_all(lab, operation, product(points(lab, operation, thorough=True), TAKEOVERS))
+    record_property(table.PROPERTY, table.lines(kills))
+    bad = [kill for kill in kills if kill.violations or kill.complaints]
+    assert not bad, f"{len(bad)} of {len(kills)} kills:\n" + "\n".join(str(kill) for kill in bad)

@@ -1,0 +1,239 @@
+"""The life of a worker process: build an engine on wrapped ports, make the calls, say what came of it, or be killed.
+
+A port is wrapped, never replaced: behind each wrapper is the real store, the real SDK, the sandbox over TLS.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.pool import Pool
+
+from azure_rotator.cloud import EntraLogin, GraphDirectory
+from azure_rotator.cloud import close as close_cloud
+from azure_rotator.domain.errors import RotatorError
+from azure_rotator.domain.ports import Directory, Identity, NewPassword, UnitOfWork
+from azure_rotator.engine.context import Limits
+from azure_rotator.wiring import SystemEntropy, make_engine, open_store
+from azure_sandbox.testing import Control
+from tests.crash import sabotage
+from tests.crash.jobs import Call, Job, Result
+from tests.crash.sabotage import Ports
+from tests.crash.stores import Store
+
+ANSWER = "answer.json"
+STDOUT = "stdout"
+STDERR = "stderr"
+LOG = "debug.log"
+MODULES = "modules.json"
+_BLINK_SECONDS = 0.005
+
+
+def live(job: Job) -> NoReturn:
+    """Do the job and end the process."""
+    folder = Path(job.folder)
+    _redirect(folder)
+    code = 1
+    try:
+        work(job)
+        code = 0
+    except BaseException:  # noqa: BLE001 - a forked process must not go up its parent's stack
+        traceback.print_exc()
+    finally:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def work(job: Job) -> None:
+    trap = Trap(job.kill_at, inside=job.inside)
+    store = Store(Path(job.store))
+    uow, sealer = open_store(store.settings(job.lease_seconds), SystemEntropy())
+    if job.max_pages:
+        _fill_disk(uow, job.max_pages)
+    ports = Ports(
+        uow=trap.named(uow),
+        directory=cast(Directory, Recorded(GraphDirectory(), Path(job.canaries))),
+        login=EntraLogin(),
+        observer=LogObserver(),
+    )
+    for name in job.sabotage:
+        ports = sabotage.PORTS[name](ports)
+    engine = make_engine(
+        uow=ports.uow,
+        sealer=sealer,
+        clock=SandboxClock(Control.of(Path(job.state))),
+        entropy=SystemEntropy(),
+        directory=ports.directory,
+        login=ports.login,
+        observer=ports.observer,
+        who="crash",
+        limits=_limits(job),
+    )
+    results = [_called(engine, call) for call in job.calls]
+    uow.close()
+    close_cloud()
+    gc.collect()  # what was not closed warns here, in this process
+    answer = {"results": [asdict(result) for result in results], "commits": trap.commits}
+    if job.modules:
+        (Path(job.folder) / MODULES).write_text(json.dumps(sorted(sys.modules)))
+    (Path(job.folder) / ANSWER).write_text(json.dumps(answer, default=str))
+
+
+def _called(engine: object, call: Call) -> Result:
+    function: Any = engine
+    for name in call.use.split("."):
+        function = getattr(function, name)
+    given = () if call.arguments is None else (call.arguments,)
+    try:
+        answer = function(*given, **call.options)
+    except RotatorError as error:
+        return Result(code=error.code, message=error.message)
+    return Result(facts=answer.facts() if hasattr(answer, "facts") else None)
+
+
+def _limits(job: Job) -> Limits:
+    spans = {name: timedelta(seconds=value) for name, value in job.limits.items()}
+    limits = Limits(heartbeat_seconds=job.lease_seconds / 3, absent_spacing=timedelta(0))
+    return replace(limits, **cast(dict[str, Any], spans))
+
+
+def _redirect(folder: Path) -> None:
+    """Everything that the process says goes to files; what its libraries would say at DEBUG, too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for descriptor, name in ((1, STDOUT), (2, STDERR)):
+        file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(file, descriptor)
+        os.close(file)
+    logging.basicConfig(filename=folder / LOG, level=logging.DEBUG, force=True)
+
+
+def _fill_disk(uow: UnitOfWork, pages: int) -> None:
+    database: Any = uow
+
+    @event.listens_for(database._db.engine, "connect")
+    def limited(connection: Any, record: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={pages}")
+
+
+class Trap:
+    """Counts the commits of the process's own thread and kills it at one of them.
+
+    ``inside``: everything is written and nothing committed, with the lock held. Else: right after the commit, before
+    the caller knows. Heartbeats come when they come and are not counted.
+    """
+
+    def __init__(self, at: int, *, inside: bool) -> None:
+        self.commits: list[str] = []
+        self._at = at
+        self._inside = inside
+        self._method = "open_store"
+        self._counted: set[int] = set()
+        self._fallen = False
+        event.listen(Engine, "commit", self._commit)
+        event.listen(Pool, "checkin", self._checkin)
+
+    def named(self, uow: UnitOfWork) -> UnitOfWork:
+        """The same store, whose method names are the names of the points."""
+        return cast(UnitOfWork, _Named(uow, self))
+
+    def calling(self, name: str, method: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            self._method = name
+        return method(*args, **kwargs)
+
+    def _commit(self, connection: Connection) -> None:
+        reads = connection.get_execution_options().get("azure_rotator_reads", False)
+        if reads or threading.current_thread() is not threading.main_thread():
+            return
+        self.commits.append(self._method)
+        if len(self.commits) == self._at:
+            if self._inside:
+                _die()
+            self._fallen = True
+
+    def _checkin(self, connection: object, record: object) -> None:
+        if self._fallen and threading.current_thread() is threading.main_thread():
+            _die()
+
+
+class _Named:
+    def __init__(self, inner: object, trap: Trap) -> None:
+        self._inner = inner
+        self._trap = trap
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+        return lambda *args, **kwargs: self._trap.calling(name, method, args, kwargs)
+
+
+def _die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable: nobody survives SIGKILL")
+
+
+class Recorded:
+    """A ``Directory`` that tells the leak check which values there are, before anybody else knows them."""
+
+    def __init__(self, inner: Directory, file: Path) -> None:
+        self._inner = inner
+        self._file = file
+
+    def add_password(self, acting: Identity, object_id: str, display_name: str, end_at: datetime) -> NewPassword:
+        minted = self._inner.add_password(acting, object_id, display_name, end_at)
+        with self._file.open("a") as file:
+            file.write(minted.value.reveal() + "\n")
+        return minted
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class LogObserver:
+    """Notes and messages as log lines, as a careless program would have them."""
+
+    def __init__(self) -> None:
+        self._log = logging.getLogger("azure_rotator.crash")
+
+    def note(self, event: str, **fields: object) -> None:
+        self._log.info("%s %r", event, fields)
+
+    def say(self, message: str) -> None:
+        self._log.info("%s", message)
+
+
+class SandboxClock:
+    """The sandbox's clock for the engine, too: whoever waits moves it on.
+
+    A blink of real time passes with every wait, because leases are real: who polls for a lease must not use up his
+    patience before it can run out.
+    """
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._ahead = control.now() - datetime.now(UTC)
+
+    def now(self) -> datetime:
+        return (datetime.now(UTC) + self._ahead).replace(microsecond=0)
+
+    def wait_until(self, instant: datetime) -> None:
+        time.sleep(_BLINK_SECONDS)
+        now = self._control.now()
+        if now < instant:
+            now = self._control.advance((instant - now).total_seconds())
+        self._ahead = now - datetime.now(UTC)
