@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from azure_rotator.cloud import faults
-from azure_rotator.cloud.faults import Answer, Attempt, read_answer, retry_after
+from azure_rotator.cloud.answers import Answer, read_answer, retry_after
+from azure_rotator.cloud.faults import Attempt
 from azure_rotator.domain.errors import EXIT_CODES, Forbidden, NotFound, Rejected, RotatorError, Unavailable
 
 WRITE = Attempt(

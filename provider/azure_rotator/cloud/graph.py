@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from uuid import UUID
 
 from azure_rotator.cloud import faults, payloads
+from azure_rotator.cloud.answers import Answer
 from azure_rotator.cloud.credentials import REQUEST_SECONDS, Token, import_sdk, request_token
 from azure_rotator.cloud.endpoints import Endpoints, endpoints_of
-from azure_rotator.cloud.faults import Answer, Attempt
+from azure_rotator.cloud.faults import Attempt
 from azure_rotator.cloud.loop import Kept, LoopThread, shared
 from azure_rotator.domain.errors import RotatorError
 from azure_rotator.domain.ports import Application, Identity, NewPassword

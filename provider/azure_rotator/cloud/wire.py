@@ -37,8 +37,8 @@ from msgraph.generated.applications_with_app_id.applications_with_app_id_request
 from msgraph.generated.models.password_credential import PasswordCredential
 from msgraph.graph_request_adapter import GraphRequestAdapter
 
+from azure_rotator.cloud.answers import Answer, read_answer
 from azure_rotator.cloud.endpoints import Endpoints
-from azure_rotator.cloud.faults import Answer, read_answer
 from azure_rotator.cloud.loop import Kept
 from azure_rotator.domain.secrettext import SecretText
 
