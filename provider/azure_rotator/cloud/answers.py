@@ -1,5 +1,5 @@
-"""An HTTP answer as facts: status, code, numbers, how long to wait. Nothing about it is trusted, least of all that it is
-the service that answers, and none of its texts is kept.
+"""An HTTP answer as facts: status, code, numbers, how long to wait. Nothing about it is trusted, least of all that it
+is the service that answers, and none of its texts is kept.
 """
 
 from __future__ import annotations
