@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from azure_rotator.resources.providers import AzureTargetProvider, RotatedSecret
 from azure_rotator.wiring import open_engine
 from tests.plugins.azure import App
 from tests.pulumi.dynamic_server import Driver, DynamicServer, own_store
+from tests.pulumi.stack import Stack
 
 
 @pytest.fixture(scope="session")
@@ -89,3 +91,23 @@ def secret_inputs(workload: App, folder: str) -> dict[str, Any]:
         "rotation_interval": 30,
         "owner": f"shop/{folder}/billing",
     }
+
+
+@pytest.fixture
+def stack(pulumi_environment: dict[str, str], own_environment: dict[str, str], tmp_path: Path) -> Iterator[Stack]:
+    """A stack with nothing in it; destroyed at the end, as far as that goes."""
+    made = Stack(tmp_path, {**pulumi_environment, **_additions(own_environment)})
+    yield made
+    made.attempt("destroy", "--yes", "--skip-preview")
+
+
+def _additions(environment: dict[str, str]) -> dict[str, str]:
+    """What leads to sandbox and store, for an environment that has another PATH."""
+    return {name: value for name, value in environment.items() if os.environ.get(name) != value}
+
+
+@pytest.fixture
+def beside(azure, own_environment: dict[str, str]) -> Iterator[Engine]:
+    """The engine on the stack's store, in this process."""
+    with open_engine(Settings.read(own_environment), who="somebody else") as engine:
+        yield engine

@@ -52,7 +52,8 @@ def _told(error: BaseException) -> str:
         hint = f"\nhint: {error.hint}" if error.hint else ""
         return f"{error.code}: {error.message}{hint}"
     # Its text may hold anything, a credential too. Type and place are enough to find it.
-    return f"InternalError: {type(error).__name__} in {_place(error)}\nhint: this is a bug; please report it"
+    named = f" ({error.name})" if isinstance(error, ImportError) else ""
+    return f"InternalError: {type(error).__name__}{named} in {_place(error)}\nhint: this is a bug; please report it"
 
 
 def _place(error: BaseException) -> str:

@@ -131,7 +131,7 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
                 "authentication_credentials": authentication_credentials,
                 "app_id": app_id,
                 "api_id": api_id,
-                "api_key": marked(api_key),
+                "api_key": marked("api_key", api_key),
                 "auto_rotate": auto_rotate,
                 "rotation_interval": rotation_interval,
                 "revoke_after": revoke_after,

@@ -62,7 +62,8 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
             client_id: Application (client) id of the privileged application; required with ``credentials``.
             client_secret: Its client secret. A literal is stored in the state, encrypted, and sealed in the store; a
                 reference ``env:NAME`` or ``file:PATH`` keeps it out of both, and is resolved at each use by the process
-                that talks to Azure. Left out later: unchanged.
+                that talks to Azure. (From the stack's configuration only with ``pulumi config set --secret``.) Left out
+                later: unchanged.
             client_secret_version: Change it to send ``client_secret`` again.
             description: Free text.
             delete_protection: Refuse every deletion until it is switched off by an ``up`` of its own.
@@ -76,7 +77,7 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
                 "connection_type": connection_type,
                 "tenant_id": tenant_id,
                 "client_id": client_id,
-                "client_secret": marked(client_secret),
+                "client_secret": marked("client_secret", client_secret),
                 "client_secret_version": client_secret_version,
                 "description": description,
                 "delete_protection": delete_protection,
