@@ -283,17 +283,23 @@ def test_a_broken_rule_that_is_not_ours_is_a_bug():
 def test_a_forked_process_uses_connections_of_its_own(store: SqlUnitOfWork):
     """Locks of SQLite belong to a process: one connection in two of them loses both."""
     samples.add_target(store)
+    with store._db.engine.connect() as connection:
+        inherited = connection.connection.driver_connection
     reading, writing = os.pipe()
     child = os.fork()
-    if child == 0:  # pragma: no cover - the child's coverage is its own
+    if child == 0:
         try:
+            with store._db.engine.connect() as connection:
+                own = connection.connection.driver_connection
             store.write_audit(samples.line(path="/from/the/child"))
-            os.write(writing, b"written")
+            os.write(writing, b"inherited" if own is inherited else b"its own")
         finally:
             os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as pipe:
-        assert pipe.read() == "written"
+        assert pipe.read() == "its own"
     os.waitpid(child, 0)
+    with store._db.engine.connect() as connection:
+        assert connection.connection.driver_connection is inherited, "the parent keeps its"
     store.write_audit(samples.line(path="/from/the/parent"))
     assert [line.path for line in store.audit_lines()][1:] == ["/from/the/child", "/from/the/parent"]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -143,6 +144,27 @@ def test_many_at_once_make_one_store(url: str):
         answers = list(pool.map(make, range(16)))
     assert len(set(answers)) == 1
     assert peek(url) == answers[0]
+
+
+def test_making_a_store_waits_for_another_process(tmp_path: Path):
+    """SQLite does not, for the switch to WAL."""
+    path = tmp_path / "store.db"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match="another process holds its lock"):
+            create(f"sqlite:///{path}", store_id=STORE_ID, key_check=KEY_CHECK, busy_seconds=0.05)
+        release = Timer(0.1, other.execute, ["ROLLBACK"])
+        release.start()
+        assert create(f"sqlite:///{path}", store_id=STORE_ID, key_check=KEY_CHECK) == META
+        release.join()
+
+
+def test_a_restored_store_is_switched_to_wal(url: str, tmp_path: Path):
+    create(url, store_id=STORE_ID, key_check=KEY_CHECK)
+    _sql(tmp_path / "data" / "store.db", "PRAGMA journal_mode=DELETE")
+    with open_store(url) as store:
+        samples.add_target(store)
+        assert (tmp_path / "data" / "store.db-wal").exists()
 
 
 def test_every_commit_is_on_the_disk(url: str):

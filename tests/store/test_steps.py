@@ -138,13 +138,14 @@ def test_a_third_secret_brings_the_retirement_of_the_oldest_forward(store: SqlUn
     earlier, second = samples.published(store, item, first)
     other, _ = samples.add_item(store)
     elsewhere, _ = samples.published(store, other, store.versions(other.item_id)[0])
-    _, claim, third = samples.with_pending(store, item.item_id, number=3)
+    made, claim, third = samples.with_pending(store, item.item_id, number=3)
     store.publish(claim, samples.publication(item, third, second, retire_early=(first.version_id,)))
 
     by_number = {version.number: version for version in store.versions(item.item_id)}
     assert (by_number[1].stage, by_number[1].retire_at) == (Stage.PREVIOUS, LATER)
     assert (by_number[2].stage, by_number[2].retire_at) == (Stage.PREVIOUS, LATER + DAY)
     assert _rotation(store, earlier.rotation_id).next_attempt_at == LATER
+    assert _rotation(store, made.rotation_id).next_attempt_at == LATER + DAY, "its own waits for the second"
     assert _rotation(store, elsewhere.rotation_id).next_attempt_at == LATER + DAY, "another item's waits on"
 
 

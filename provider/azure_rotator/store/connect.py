@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,6 @@ BUSY_SECONDS = 30.0
 _CONNECTIONS = 24
 _READS = "azure_rotator_reads"
 _PRAGMAS = (
-    "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
     "temp_store=MEMORY",
@@ -118,6 +118,8 @@ def _sqlite_engine(path: Path, busy_seconds: float, *, look_only: bool) -> Engin
         # isolation_level None: the driver begins no transactions of its own.
         connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
         try:
+            if not look_only:
+                _use_wal(connection, busy_seconds)
             for pragma in ("query_only=ON",) if look_only else _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
         except sqlite3.Error:
@@ -143,6 +145,19 @@ def _sqlite_engine(path: Path, busy_seconds: float, *, look_only: bool) -> Engin
 
     _refuse_inherited_connections(engine)
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    """Nothing to do but for a new file and a restored one; for those SQLite does not wait for a lock, so we do."""
+    give_up_at = time.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+        time.sleep(0.01)
 
 
 def _postgresql_engine(location: Location) -> Engine:

@@ -13,9 +13,7 @@ a store without its key would be lost)::
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +31,7 @@ from azure_rotator.store.unit_of_work import SqlUnitOfWork
 # Every revision of the schema, oldest first. Kept here so that opening a current store does not load Alembic (275 ms);
 # a test holds it against the scripts.
 REVISIONS = ("0001",)
-# Alembic's ``context`` and ``op`` belong to the whole process: one thread at a time. Processes wait in the database.
+# Alembic's ``context`` and ``op`` belong to the whole process: one thread at a time.
 _MIGRATING = threading.Lock()
 MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -80,7 +78,6 @@ def create(url: str, *, store_id: str, key_check: str, busy_seconds: float = BUS
     location = locate(url)
     if location.path is not None:
         make_file(location.path)
-        _use_wal(location.path, busy_seconds)
     with closing(Database(location, busy_seconds=busy_seconds)) as database:
         if location.path is None:
             _migrate(database)
@@ -170,23 +167,6 @@ def _make_schema(connection: Connection) -> None:
         )
     )
     connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": REVISIONS[-1]})
-
-
-def _use_wal(path: Path, busy_seconds: float) -> None:
-    """Switch a new file to WAL. SQLite does not wait for a process that does the same just now, so we do."""
-    give_up_at = time.monotonic() + busy_seconds
-    while True:
-        try:
-            with closing(sqlite3.connect(path, timeout=busy_seconds)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
-                break
-        except sqlite3.Error:
-            break
-        time.sleep(0.01)
-    # Anything else is told by the first real connection, in the one place where codes become errors.
 
 
 def _migrate(database: Database) -> None:

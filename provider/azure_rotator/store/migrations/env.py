@@ -11,8 +11,6 @@ context.configure(
     target_metadata=metadata,
     # SQLite changes a column by rebuilding its table.
     render_as_batch=True,
-    # All or nothing on SQLite too: the driver begins no transactions of its own here, so DDL rolls back.
-    transactional_ddl=True,
 )
 with context.begin_transaction():
     context.run_migrations()
