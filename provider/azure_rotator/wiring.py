@@ -165,13 +165,15 @@ def _assemble(
 
     entropy = SystemEntropy()
     uow, sealer = open_store(settings, entropy, new=new_store)
+    # A call is a login and a request; both together stay below the lease, because a write in flight cannot be fenced.
+    request_seconds = max(3.0, min(10.0, settings.lease_seconds / 3 - 1))
     engine = make_engine(
         uow=uow,
         sealer=sealer,
         clock=SystemClock(),
         entropy=entropy,
-        directory=GraphDirectory(),
-        login=EntraLogin(),
+        directory=GraphDirectory(request_seconds=request_seconds),
+        login=EntraLogin(request_seconds=request_seconds),
         observer=observer,
         who=who,
         limits=Limits(

@@ -245,7 +245,7 @@ def test_another_bad_request_is_not_taken_for_the_limit(
     control.add_fault("graph.addPassword", app=app.app_id, status=400, code="Request_BadRequest")
     error = refused(lambda: mint(directory, rotator, app))
     assert isinstance(error, Rejected)
-    assert error.code == "ParameterInvalid"
+    assert error.code == "AzureRefused"
 
 
 # --- outages: what a write has done is told, and it is sent once --------------------------------------------------

@@ -262,7 +262,7 @@ _COLLISION = GraphFault(
 )
 _UNKNOWN_REFUSAL = GraphFault(
     error=Rejected,
-    code="ParameterInvalid",
+    code="AzureRefused",
     says="Graph refused to {doing}",
     hint="look the code up in Microsoft Graph's documentation; the request id is in the details",
 )

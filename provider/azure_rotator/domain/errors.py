@@ -62,6 +62,7 @@ EXIT_CODES: Mapping[str, int] = {
     "CredentialLimitReached": 7,
     "LifetimeNotAllowed": 7,
     "CredentialTypeNotAllowed": 7,
+    "AzureRefused": 7,
     "AzureThrottled": 7,
     "AzureUnavailable": 7,
 }

@@ -42,7 +42,7 @@ CONTRACT: Mapping[int, str] = {
     "CredentialTypeNotAllowed AzureThrottled AzureUnavailable",
 }
 # Ours, beside the contract: what nobody foresaw, and a value that no rule of its own names.
-BESIDE = {"InternalError": 1, "ParameterInvalid": 2}
+BESIDE = {"InternalError": 1, "ParameterInvalid": 2, "AzureRefused": 7}
 EXPECTED = {code: exit_ for exit_, codes in CONTRACT.items() for code in codes.split()}
 
 ERRORS = {"Rejected", "Forbidden", "NotFound", "Conflict", "Unavailable", "Corrupt", "RotatorError"}
