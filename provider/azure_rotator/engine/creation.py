@@ -84,6 +84,7 @@ class Creation:
         self._c.uow.insert_item(item, version, rotation, audit)
         if rotation.state is not RotationState.DONE:
             self._foreground.drive(rotation.rotation_id)
+        self._c.uow.write_audit(self._c.audit("create_assoc_target_item", item.name, target=target.name))
         return self._items.finished(item.item_id)
 
     def _new_item(self, values: Arguments, target: Target, given: SecretText | None, owner: str) -> RotatedSecret:
