@@ -223,7 +223,7 @@ def offline_item(name: str, *more: str, api_key: str = "-", key: int = 9) -> lis
 
 @pytest.fixture
 def stocked(terminal: Terminal) -> Terminal:
-    """A store with a Target ``/t`` and an item ``/old``, made without Azure: its tests never get as far as asking it."""
+    """A store with a Target ``/t`` and an item ``/old``, made without Azure; nothing here asks it."""
     terminal.told(*offline_target())
     terminal.told(*offline_item("old"), stdin="made-up-too")
     return terminal

@@ -8,7 +8,7 @@ import pytest
 
 from azure_rotator.cli.paths import parse, selected
 from azure_rotator.domain.errors import Rejected
-from azure_rotator.domain.parameters import PARAMETERS, Kind
+from azure_rotator.domain.parameters import PARAMETERS, Kind, Subject
 from tests.cli.conftest import GUID, Place, Terminal, offline_item, offline_target
 from tests.cli.test_bad_input import refused
 from tests.rows import row
@@ -98,7 +98,7 @@ def test_modes_are_stored_under_one_name(terminal: Terminal, given: list[str], s
 
 
 @pytest.mark.parametrize("subject", PARAMETERS)
-def test_every_parameter_has_its_flag_and_help(terminal: Terminal, subject: str):
+def test_every_parameter_has_its_flag_and_help(terminal: Terminal, subject: Subject):
     words = {"target": "target", "secret": "rotated-secret"}[subject]
     shown = " ".join(terminal.told(words, "create", "azure", "--help").out.split())
     for parameter in PARAMETERS[subject]:

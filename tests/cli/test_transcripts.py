@@ -235,6 +235,7 @@ $ audit list -n prod/billing
 TIME WHO ACTION PATH RESULT DETAILS
 INSTANT ada begin_create_item /prod/billing ok -
 INSTANT ada create_item /prod/billing ok version=1, key_id=KEY, trigger=create
+INSTANT ada create_assoc_target_item /prod/billing ok target=/t
 INSTANT ada get_rotated_secret_value /prod/billing ok version=1
 INSTANT ada rotate_item /prod/billing ok version=2, key_id=KEY, trigger=manual
 INSTANT ada rotate_item /prod/billing ok version=3, key_id=KEY, trigger=manual
