@@ -117,18 +117,21 @@ def points(lab: Lab, operation: Operation, *, thorough: bool) -> Sequence[Point]
 
 
 def representative(every: Sequence[Point]) -> Sequence[Point]:
-    """One point of each kind: a method's first commit, a read's first time, and every write.
+    """The points that differ in what is stored or in Azure: after the first commit of each method, and at every write.
 
-    What is left out differs from what stays in nothing that is stored: a proof is counted once more, or a read of which
-    nothing is kept was under way.
+    Inside a commit all is as it was after the one before, or after the write in between; during a read, too; and a
+    second proof is counted like the first.
     """
-    seen: set[tuple[object, ...]] = set()
+    seen: set[str] = set()
     chosen: list[Point] = []
     for point in every:
-        kind = (point.group, point.method) if isinstance(point, Commit) else (point.group, point.operation)
-        if kind not in seen or kind[1] in WRITES:
+        if isinstance(point, Request):
+            fresh = point.operation in WRITES
+        else:
+            fresh = not point.inside and point.method not in seen
+            seen |= set() if point.inside else {point.method}
+        if fresh:
             chosen.append(point)
-        seen.add(kind)
     return chosen
 
 
@@ -214,10 +217,10 @@ def _wait_until_inside(held: FaultHandle, victim: Process) -> None:
 def _taken_over(estate: Estate, operation: Operation, takeover: str) -> list[str]:
     calls = TAKEOVERS[takeover](operation, estate)
     answer = estate.run(*calls, limits=operation.limits)
-    allowed = operation.repeated | (_ROTATE_MAY_SAY if takeover == "rotate" else set())
+    said = operation.repeated | (_ROTATE_MAY_SAY if takeover == "rotate" else set())
     told = []
     for call, result in zip(calls, answer.results, strict=True):
-        if result.code not in allowed:
+        if result.code not in ({None} if call.use == "reconcile" else said):
             told.append(f"{takeover}: {call.use} said {result.code}: {result.message}")
         elif call.use == "reconcile":
             problems = [problem for problem in result.facts["problems"] if problem["code"] not in operation.repeated]

@@ -1,7 +1,8 @@
 """``kill -9`` at every commit and inside every Azure call: nothing lost, orphaned, touched or stuck.
 
-`make test` has every point of a create and of a rotation, and one of each kind of the other operations, each followed
-by one way to take over. The full table has every point and every way, and writes that arrive late.
+`make test` has every point of a create and of a rotation, and of the other operations those that differ in what they
+leave behind, each followed by one way to take over. The full table has every point of everything, every way, and
+writes that arrive late.
 """
 
 from __future__ import annotations

@@ -136,10 +136,13 @@ class Retirement:
 
 def retirement(versions: Sequence[Version], *, overlap: timedelta, now: datetime) -> Retirement:
     """The replaced version lives on for the overlap. At most two managed secrets of an item stay valid: a previous one
-    still valid is retired now, the third-secret rule (features 3.6)."""
+    still valid is retired now, the third-secret rule (features 3.6). One whose time has come keeps its date: it may be
+    gone from Azure already."""
     current = current_version(versions)
     return Retirement(
         replaced_version_id=current.version_id if current else None,
         retire_at=now + overlap if current else None,
-        retire_early=tuple(v.version_id for v in versions if v.stage is Stage.PREVIOUS),
+        retire_early=tuple(
+            v.version_id for v in versions if v.stage is Stage.PREVIOUS and (v.retire_at is None or v.retire_at > now)
+        ),
     )

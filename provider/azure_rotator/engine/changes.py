@@ -141,7 +141,13 @@ class Changes:
         self, item: RotatedSecret, target: Target, credential: _GivenCredential, given: SecretText
     ) -> None:
         key_id = credential.key_id
-        current = machine.current_version(self._c.uow.versions(item.item_id))
+        versions = self._c.uow.versions(item.item_id)
+        begun = next((v for v in versions if v.stage is Stage.PENDING and v.key_id.lower() == key_id), None)
+        if begun is not None and self._c.version_value(begun) == given:
+            # The same update was killed on its way: it is simply repeated.
+            self._foreground.drive(begun.rotation_id)
+            return
+        current = machine.current_version(versions)
         if current is not None and key_id == current.key_id.lower():
             number = max(current.number, 1)
             corrected = replace(
@@ -154,7 +160,7 @@ class Changes:
             item, target, Trigger.UPDATE, key=f"{item.item_id}/adopt/{self._c.new_id()}"
         )
         version_id = self._c.new_id()
-        number = machine.next_number(self._c.uow.versions(item.item_id))
+        number = machine.next_number(versions)
         version = Version(
             version_id=version_id,
             item_id=item.item_id,

@@ -63,9 +63,10 @@ class Reconcile:
         )
 
     def _open(self, target: str | None) -> list[Rotation]:
-        rotations = self._c.uow.open_rotations()
+        """What is not published comes first: its publication may make the retirement of an older one due (3.6)."""
+        rotations = sorted(self._c.uow.open_rotations(), key=lambda rotation: rotation.state not in UNPUBLISHED)
         if target is None:
-            return list(rotations)
+            return rotations
         ids = {i.item_id for i in self._items(target)}
         return [r for r in rotations if r.item_id in ids]
 
@@ -76,6 +77,7 @@ class Reconcile:
         return list(self._c.uow.list_items(target_id=named.target_id)) if named else []
 
     def _finish(self, rotation: Rotation, problems: list[Facts], *, dry_run: bool) -> Facts:
+        rotation = self._c.uow.get_rotation(rotation.rotation_id) or rotation
         item = self._c.uow.find_item(item_id=rotation.item_id)
         facts: Facts = {
             "rotation_id": rotation.rotation_id,
