@@ -71,7 +71,7 @@ class Console:
             lines = [value if isinstance(value, str) else json.dumps(value) for value in selected(facts, self.path)]
             text = "\n".join(lines)
         else:
-            text = json.dumps(facts, indent=2) if self.as_json else human()
+            text = json.dumps(facts, indent=2) if self.as_json else _showable(human())
         try:
             if sys.stdout is None:
                 raise OSError(errno.EBADF, "it is closed")
@@ -79,9 +79,9 @@ class Console:
         except BrokenPipeError:
             _silence_stdout()
             raise ResultLost from None
-        except (OSError, ValueError) as failed:
+        except (OSError, UnicodeEncodeError) as failed:
             _silence_stdout()
-            why = failed.strerror if isinstance(failed, OSError) and failed.strerror else type(failed).__name__
+            why = getattr(failed, "strerror", None) or "the locale's encoding cannot write a character of it"
             raise RotatorError(
                 "InternalError",
                 f"the result could not be written to stdout: {why}",
@@ -133,6 +133,12 @@ def _each(error: RotatorError) -> Sequence[tuple[str, str, str]]:
     if not isinstance(problems, list):
         return [(error.code, error.message, error.hint)]
     return [(str(p["code"]), str(p["message"]), str(p["hint"])) for p in problems]
+
+
+def _showable(text: str) -> str:
+    """With escapes for what the locale's encoding cannot write: to a person that is better than nothing."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _silence_stdout() -> None:

@@ -18,7 +18,7 @@ from azure_rotator.cli.program import INTERRUPTED, PROGRAM, UNREAD
 from azure_rotator.cli.tree import ALIASES, leaves, load, root
 from azure_rotator.domain.errors import EXIT_CODES
 
-_SETTINGS = {
+SETTINGS = {
     "AZURE_ROTATOR_STORE": "the store: `sqlite:////absolute/path` or `postgresql://…`; unless set a file in the "
     "user's data folder",
     "AZURE_ROTATOR_KEY_FILE": "the file with the store's key; in the user's configuration folder unless set",
@@ -57,7 +57,7 @@ def _lines() -> Iterator[str]:
     yield from _options(common_flags())
     yield from _secret_arguments()
     yield from ("", "## Environment", "", "| variable | meaning |", "| --- | --- |")
-    yield from (f"| `{variable}` | {meaning} |" for variable, meaning in _SETTINGS.items())
+    yield from (f"| `{variable}` | {meaning} |" for variable, meaning in SETTINGS.items())
     for path, leaf in leaves():
         yield from _command(path, load(leaf))
     yield from ("", "## Aliases", "", "Names of the source document.", "", "| alias | command |", "| --- | --- |")
