@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+from azure_rotator.cli.grants import GRANTS
 from azure_rotator.cli.paths import parse, selected
 from azure_rotator.domain.errors import Rejected
-from azure_rotator.domain.parameters import PARAMETERS, Kind, Subject
+from azure_rotator.domain.parameters import PARAMETERS, SERVED_ROTATORS, Kind, Subject
 from tests.cli.conftest import GUID, Place, Terminal, offline_item, offline_target
 from tests.cli.test_bad_input import refused
 from tests.rows import row
@@ -350,7 +353,11 @@ def test_folders_come_with_their_items(stocked: Terminal):
 
 @row("AK-12")
 @pytest.mark.parametrize("name", ["rotated-secret create azure", "create-rotated-secret"])
-def test_help_names_the_grants_of_the_rotator(terminal: Terminal, name: str):
+def test_help_and_readme_name_the_same_grants_per_rotator(terminal: Terminal, name: str):
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `([a-z-]+)` \| (`(?:Application|User).*) \|$", readme, flags=re.MULTILINE))
+    assert set(told) == {rotator.value for rotator in GRANTS} == {rotator.value for rotator in SERVED_ROTATORS}
     shown = terminal.told(*name.split(), "--help").out
-    for grant in ("Application.ReadWrite.OwnedBy", "owner of the application", "Application.ReadWrite.All"):
-        assert grant in shown
+    for rotator, grant in GRANTS.items():
+        assert told[rotator.value].replace("`", "") == grant
+        assert f"{rotator.value}: {grant}\n" in shown

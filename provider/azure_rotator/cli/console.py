@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +51,7 @@ class Console:
 
     @cached_property
     def redactor(self) -> Redactor:
-        from azure_rotator.telemetry import Redactor  # not for help, which must be quick
+        from azure_rotator.telemetry import Redactor
 
         return Redactor()
 
@@ -65,6 +64,8 @@ class Console:
             ResultLost: The reader has gone.
             RotatorError: ``InternalError``, it cannot be written.
         """
+        import json  # not for help, which must be quick
+
         if self.path is not None:
             from azure_rotator.cli.paths import selected
 
@@ -102,6 +103,8 @@ class Console:
     def fail(self, error: RotatorError) -> int:
         """Tell an error. Returns: the exit code."""
         if self.as_json:
+            import json
+
             body = {
                 "code": error.code,
                 "message": error.message,

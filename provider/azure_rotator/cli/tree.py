@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, cast
 
 import click
@@ -125,6 +124,8 @@ class Words(click.Group):
         known = [*self.branch.inner, *self.aliases]
         if name.startswith("-") or name.replace("_", "-") in known:
             return super().resolve_command(ctx, args)
+        from difflib import get_close_matches
+
         likely = get_close_matches(name.replace("_", "-"), known, n=3)
         raise Rejected(
             "ParameterInvalid",
