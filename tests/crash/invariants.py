@@ -27,6 +27,7 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote, quote_plus, urlencode
 
+from azure_rotator.domain.errors import Corrupt
 from azure_rotator.domain.model import (
     ItemState,
     Origin,
@@ -38,6 +39,7 @@ from azure_rotator.domain.model import (
     Version,
 )
 from azure_rotator.domain.names import Stamp, parse_stamp
+from azure_rotator.domain.ports import Sealer
 from azure_rotator.domain.rotation import PROOFS_IN_A_ROW
 from azure_rotator.engine.context import version_place
 from azure_sandbox.clock import parse_instant
@@ -141,9 +143,11 @@ class Inspector:
         """
         truth = self._truth()
         found: list[Violation] = []
-        for rows in self._rows(truth):
+        every = list(self._rows(truth))
+        others = {key_id for rows in every for key_id in rows.held} | self._foreign.keys()
+        for rows in every:
             found += self._lost(rows, truth, log_in=log_in)
-            found += _orphaned(rows, truth, self._foreign, reconciled=reconciled, late=late)
+            found += _orphaned(rows, truth, others, reconciled=reconciled, late=late)
             found += self._unproven(rows, truth)
             found += _early(rows, truth)
             if reconciled:
@@ -166,9 +170,12 @@ class Inspector:
                 continue
             with store.opened() as (uow, sealer):
 
-                def opened(version: Version, open_=sealer.open) -> str | None:
+                def opened(version: Version, sealer: Sealer = sealer) -> str | None:
                     place = version_place(version.version_id, version.number)
-                    return open_(version.sealed_value, place).reveal() if version.sealed_value else None
+                    try:
+                        return sealer.open(version.sealed_value, place).reveal() if version.sealed_value else None
+                    except Corrupt:
+                        return None
 
                 items = uow.list_items()
                 yield _Rows(
@@ -202,7 +209,7 @@ class Inspector:
                 continue
             value = rows.opens(version)
             if value is None:
-                yield Violation(kind=Kind.LOST, what=f"{label} is current and has no value")
+                yield Violation(kind=Kind.LOST, what=f"{label} is current, and its value does not open")
                 continue
             real = self._control.verify(item.app_id, value)
             if real is None or real.key_id.lower() != version.key_id.lower() or real.state != "valid":
@@ -266,12 +273,13 @@ class Inspector:
 
 
 def _orphaned(
-    rows: _Rows, truth: dict[str, SecretInfo], foreign: Collection[str], *, reconciled: bool, late: bool
+    rows: _Rows, truth: dict[str, SecretInfo], others: Collection[str], *, reconciled: bool, late: bool
 ) -> Iterator[Violation]:
+    """``others``: what some store holds, a copy of this one perhaps, and what is foreign."""
     extras: dict[str, list[SecretInfo]] = defaultdict(list)
     for key_id, secret in truth.items():
         stamp = _own(secret, rows)
-        if stamp and secret.is_alive and key_id not in rows.held and key_id not in foreign:
+        if stamp and secret.is_alive and key_id not in others:
             extras[stamp.operation_id].append(secret)
     for operation_id, secrets in extras.items():
         operation = rows.known.get(operation_id)
@@ -321,7 +329,8 @@ def _stuck(rows: _Rows, now: datetime) -> Iterator[Violation]:
             yield Violation(kind=Kind.STUCK, what=f"{what} is due since {rotation.next_attempt_at}")
     for item in rows.items:
         open_here = waiting[item.item_id]
-        if item.state is not ItemState.ACTIVE and not open_here:
+        ends = Trigger.DELETE if item.state is ItemState.DELETING else Trigger.CREATE
+        if item.state is not ItemState.ACTIVE and not any(r.trigger is ends for r in open_here):
             yield Violation(kind=Kind.STUCK, what=f"{item.name} is {item.state.value}, and nothing will end that")
         for version in rows.versions[item.item_id]:
             responsible = {r.rotation_id for r in open_here} | {r.replaced_version_id for r in open_here}

@@ -35,6 +35,9 @@ class Job:
         canaries: File to which every value that Azure hands out is written; the leak check needs to know them.
         kill_at: Kill itself at this commit, counted from 1; 0 never.
         inside: Kill itself inside that commit, before SQLite has written it; else right after it.
+        stop_before: Stop (SIGSTOP) right before this method of the store is called for the first time, as a machine
+            that goes to sleep would.
+        full_from: From this writing call of the store on, counted from 1, its disk is full; 0 never.
         sabotage: Names of ``tests.crash.sabotage.PORTS``.
         limits: Seconds by name of ``Limits``.
         max_pages: ``PRAGMA max_page_count`` of the store, as a full disk; 0 leaves it alone.
@@ -48,6 +51,8 @@ class Job:
     calls: Sequence[Call]
     kill_at: int = 0
     inside: bool = False
+    stop_before: str = ""
+    full_from: int = 0
     sabotage: Sequence[str] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
     lease_seconds: float = 0.3

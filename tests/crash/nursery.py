@@ -60,6 +60,19 @@ class Process:
         poll.register(self._fd, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
 
+    def wait_stopped(self) -> None:
+        """Wait until it has stopped itself.
+
+        Raises:
+            AssertionError: It ended instead.
+        """
+        while not self._is_stopped():
+            assert not self.ended(0.005), f"process {self.pid} ended instead: {self.said()}"
+
+    def _is_stopped(self) -> bool:
+        state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state == "T"
+
     def code(self) -> int:
         """Wait for its end: 0, or minus the number of the signal that ended it.
 

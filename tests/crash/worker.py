@@ -25,7 +25,7 @@ from sqlalchemy.pool import Pool
 
 from azure_rotator.cloud import EntraLogin, GraphDirectory
 from azure_rotator.cloud import close as close_cloud
-from azure_rotator.domain.errors import RotatorError
+from azure_rotator.domain.errors import RotatorError, Unavailable
 from azure_rotator.domain.ports import Directory, Identity, NewPassword, UnitOfWork
 from azure_rotator.engine.context import Limits
 from azure_rotator.wiring import SystemEntropy, make_engine, open_store
@@ -41,6 +41,26 @@ STDERR = "stderr"
 LOG = "debug.log"
 MODULES = "modules.json"
 _BLINK_SECONDS = 0.005
+# The store's methods that write nothing; ``close`` ends it. Every other one of the port writes.
+READS = frozenset(
+    {
+        "store_id",
+        "close",
+        "find_target",
+        "list_targets",
+        "find_item",
+        "list_items",
+        "item_known",
+        "versions",
+        "audit_lines",
+        "events",
+        "get_rotation",
+        "open_rotations",
+        "operations",
+        "held_key_ids",
+        "lanes",
+    }
+)
 
 
 def live(job: Job) -> NoReturn:
@@ -61,13 +81,13 @@ def live(job: Job) -> NoReturn:
 
 
 def work(job: Job) -> None:
-    trap = Trap(job.kill_at, inside=job.inside)
+    trap = Trap(job)
     store = Store(Path(job.store))
     uow, sealer = open_store(store.settings(job.lease_seconds), SystemEntropy())
     if job.max_pages:
         _fill_disk(uow, job.max_pages)
     ports = Ports(
-        uow=trap.named(uow),
+        uow=trap.watched(uow),
         directory=cast(Directory, Recorded(GraphDirectory(), Path(job.canaries))),
         login=EntraLogin(),
         observer=LogObserver(),
@@ -132,29 +152,37 @@ def _fill_disk(uow: UnitOfWork, pages: int) -> None:
 
 
 class Trap:
-    """Counts the commits of the process's own thread and kills it at one of them.
+    """What happens to the process at the store's commits and calls: killed, stopped, or told that the disk is full.
 
-    ``inside``: everything is written and nothing committed, with the lock held. Else: right after the commit, before
-    the caller knows. Heartbeats come when they come and are not counted.
+    Counts the commits of the process's own thread; heartbeats come when they come and are not counted. *Inside* a
+    commit everything is written and nothing committed, with the lock held; *after* it the caller does not know yet.
     """
 
-    def __init__(self, at: int, *, inside: bool) -> None:
+    def __init__(self, job: Job) -> None:
         self.commits: list[str] = []
-        self._at = at
-        self._inside = inside
+        self._job = job
         self._method = "open_store"
-        self._counted: set[int] = set()
+        self._writes = 0
+        self._stopped = False
         self._fallen = False
         event.listen(Engine, "commit", self._commit)
         event.listen(Pool, "checkin", self._checkin)
 
-    def named(self, uow: UnitOfWork) -> UnitOfWork:
+    def watched(self, uow: UnitOfWork) -> UnitOfWork:
         """The same store, whose method names are the names of the points."""
-        return cast(UnitOfWork, _Named(uow, self))
+        return cast(UnitOfWork, _Watched(uow, self))
 
     def calling(self, name: str, method: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        if threading.current_thread() is threading.main_thread():
-            self._method = name
+        if threading.current_thread() is not threading.main_thread():
+            return method(*args, **kwargs)
+        self._method = name
+        if name == self._job.stop_before and not self._stopped:
+            self._stopped = True
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if name not in READS:
+            self._writes += 1
+            if 0 < self._job.full_from <= self._writes:
+                raise Unavailable("StoreUnavailable", "the store: its disk is full", applied="no")
         return method(*args, **kwargs)
 
     def _commit(self, connection: Connection) -> None:
@@ -162,8 +190,8 @@ class Trap:
         if reads or threading.current_thread() is not threading.main_thread():
             return
         self.commits.append(self._method)
-        if len(self.commits) == self._at:
-            if self._inside:
+        if len(self.commits) == self._job.kill_at:
+            if self._job.inside:
                 _die()
             self._fallen = True
 
@@ -172,7 +200,7 @@ class Trap:
             _die()
 
 
-class _Named:
+class _Watched:
     def __init__(self, inner: object, trap: Trap) -> None:
         self._inner = inner
         self._trap = trap
