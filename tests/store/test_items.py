@@ -91,6 +91,16 @@ def test_two_targets_never_share_a_name(store: SqlUnitOfWork, file: StoreFile):
         assert file.everything() == before
 
 
+def test_a_target_that_an_item_came_to_use_meanwhile_is_not_deleted(store: SqlUnitOfWork, file: StoreFile):
+    target = samples.add_target(store)
+    samples.add_item(store, target_id=target.target_id)
+    before = file.everything()
+    with pytest.raises(Conflict, match="is used by") as refused:
+        store.update_target(replace(target, deleted=True, sealed_secret=None, revision=2), samples.line())
+    assert refused.value.code == "TargetInUse"
+    assert file.everything() == before
+
+
 # --- items
 
 

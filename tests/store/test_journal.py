@@ -29,7 +29,6 @@ def test_a_rotation_is_read_as_it_was_written(store: SqlUnitOfWork):
         replaced_version_id=samples.new_id(),
         error_code="AzureThrottled",
         error_text="asked to wait",
-        force=True,
     )
     assert store.insert_rotation(made) == made
     assert store.get_rotation(made.rotation_id) == made

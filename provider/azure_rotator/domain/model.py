@@ -202,7 +202,6 @@ class Rotation:
         proof_deadline_at: When an unproven credential is given up.
         replaced_version_id: The version that its publication made ``previous``.
         closed: ``failed`` with nothing left to clean up and nothing to resume (a failed create, a refused delete).
-        force: A delete that drops the item although Azure refuses.
     """
 
     rotation_id: str
@@ -222,7 +221,6 @@ class Rotation:
     error_code: str | None = None
     error_text: str | None = None
     closed: bool = False
-    force: bool = False
     fence: int = 0
 
 

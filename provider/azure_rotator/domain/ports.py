@@ -246,7 +246,8 @@ class UnitOfWork(Protocol):
         ...
 
     def update_target(self, target: Target, audit: AuditLine) -> None:
-        """Replace the row of revision ``target.revision - 1``. Raises: Conflict ``ItemLocked``, ``NameConflict``."""
+        """Replace the row of revision ``target.revision - 1``; a tombstone only while no item has this Target.
+        Raises: Conflict ``ItemLocked``, ``NameConflict``, ``TargetInUse``."""
         ...
 
     def find_target(self, *, name: str | None = None, target_id: str | None = None) -> Target | None:

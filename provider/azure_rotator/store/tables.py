@@ -141,7 +141,6 @@ rotations = Table(
     Column("error_code", Text),
     Column("error_text", Text),
     Column("closed", Boolean, nullable=False),
-    Column("force", Boolean, nullable=False),
     Column("fence", Integer, nullable=False),
     # Who holds it, until when by the database's clock; both null when nobody does.
     Column("worker", Text),

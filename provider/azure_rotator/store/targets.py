@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import false, insert, select, update
+from sqlalchemy import Connection, false, insert, select, update
 
 from azure_rotator.domain.errors import Conflict
 from azure_rotator.domain.model import AuditLine, Target
@@ -43,6 +43,8 @@ class TargetRows:
         )
         try:
             with self._db.writing() as connection:
+                if target.deleted:
+                    _refuse_in_use(connection, target)
                 if connection.execute(statement).rowcount != 1:
                     raise Conflict(
                         "ItemLocked",
@@ -70,6 +72,19 @@ class TargetRows:
         statement = select(*_TARGET).where(tables.targets.c.deleted.is_(false())).order_by(tables.targets.c.name)
         with self._db.reading() as connection:
             return [Target(**row) for row in connection.execute(statement).mappings()]
+
+
+def _refuse_in_use(connection: Connection, target: Target) -> None:
+    """Here and not before: an item may have been inserted since the caller looked."""
+    statement = select(tables.items.c.name).where(tables.items.c.target_id == target.target_id)
+    names = list(connection.execute(statement.order_by(tables.items.c.name)).scalars())
+    if names:
+        raise Conflict(
+            "TargetInUse",
+            f'Target "{target.name}" is used by {", ".join(names)}',
+            hint="delete these items first",
+            details={"items": names},
+        )
 
 
 def _conflict(broken: RuleBroken, target: Target) -> Exception:

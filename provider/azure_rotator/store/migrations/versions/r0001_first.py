@@ -97,7 +97,6 @@ def upgrade() -> None:
         sa.Column("error_code", sa.Text()),
         sa.Column("error_text", sa.Text()),
         sa.Column("closed", sa.Boolean(), nullable=False),
-        sa.Column("force", sa.Boolean(), nullable=False),
         sa.Column("fence", sa.Integer(), nullable=False),
         sa.Column("worker", sa.Text()),
         sa.Column("lease_until", sa.Double()),
