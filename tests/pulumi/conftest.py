@@ -14,7 +14,8 @@ from azure_rotator.engine.service import Engine
 from azure_rotator.resources.providers import AzureTargetProvider, RotatedSecretProvider
 from azure_rotator.wiring import open_engine
 from tests.plugins.azure import App
-from tests.pulumi.dynamic_server import Driver, DynamicServer, own_store
+from tests.pulumi.dynamic_server import Answer, Driver, DynamicServer, own_store
+from tests.pulumi.mocked import Recorded, mocked
 from tests.pulumi.stack import Stack
 
 
@@ -91,6 +92,23 @@ def secret_inputs(workload: App, folder: str) -> dict[str, Any]:
         "rotation_interval": 30,
         "owner": f"shop/{folder}/billing",
     }
+
+
+@pytest.fixture
+def target(targets: Driver, target_inputs: dict[str, Any]) -> Answer:
+    return targets.made(target_inputs)
+
+
+@pytest.fixture
+def item(secrets: Driver, secret_inputs: dict[str, Any], target: Answer) -> Answer:
+    return secrets.made(secret_inputs)
+
+
+@pytest.fixture
+def engine() -> Iterator[Recorded]:
+    """Pulumi's mocks."""
+    with mocked() as recorded:
+        yield recorded
 
 
 @pytest.fixture

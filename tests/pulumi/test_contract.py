@@ -15,16 +15,6 @@ from tests.rows import row
 ROTATED = {"version", "key_id", "last_rotation_date", "next_rotation_date", "expires_at", "status"}
 
 
-@pytest.fixture
-def target(targets, target_inputs):
-    return targets.made(target_inputs)
-
-
-@pytest.fixture
-def item(secrets, secret_inputs, target):
-    return secrets.made(secret_inputs)
-
-
 # --- check and diff -------------------------------------------------------------------------------------------------
 
 
