@@ -120,12 +120,14 @@ class Inspector:
         self._evidence = tuple(evidence)
         self._trust = ssl.create_default_context(cafile=str(sandbox.ca_file))
         truth = self._truth()
-        self._foreign: dict[str, SecretInfo] = {}
+        self._gone = {key_id for key_id, secret in truth.items() if not secret.is_alive}
         mine = {key_id.lower() for key_id in ours}
         for rows in self._rows(truth):
             mine |= rows.held
-            mine |= {s.key_id.lower() for s in truth.values() if (stamp := _own(s, rows)) and _known(stamp, rows)}
-        self._foreign = {key_id: s for key_id, s in truth.items() if s.is_alive and key_id not in mine}
+            mine |= {s.key_id.lower() for s in truth.values() if (stamp := _own(s, rows)) and _operation(stamp, rows)}
+        self._foreign: dict[str, SecretInfo] = {
+            key_id: s for key_id, s in truth.items() if s.is_alive and key_id not in mine
+        }
 
     @property
     def foreign(self) -> dict[str, SecretInfo]:
@@ -149,7 +151,7 @@ class Inspector:
             found += self._lost(rows, truth, log_in=log_in)
             found += _orphaned(rows, truth, others, reconciled=reconciled, late=late)
             found += self._unproven(rows, truth)
-            found += _early(rows, truth)
+            found += _early(rows, {key_id: s for key_id, s in truth.items() if key_id not in self._gone})
             if reconciled:
                 found += _stuck(rows, self._now())
             found += [Violation(kind=Kind.STUCK, what=f"the database is damaged: {line}") for line in _damage(rows)]
@@ -276,13 +278,13 @@ def _orphaned(
     rows: _Rows, truth: dict[str, SecretInfo], others: Collection[str], *, reconciled: bool, late: bool
 ) -> Iterator[Violation]:
     """``others``: what some store holds, a copy of this one perhaps, and what is foreign."""
-    extras: dict[str, list[SecretInfo]] = defaultdict(list)
+    extras: dict[Stamp, list[SecretInfo]] = defaultdict(list)
     for key_id, secret in truth.items():
         stamp = _own(secret, rows)
         if stamp and secret.is_alive and key_id not in others:
-            extras[stamp.operation_id].append(secret)
-    for operation_id, secrets in extras.items():
-        operation = rows.known.get(operation_id)
+            extras[stamp].append(secret)
+    for stamp, secrets in extras.items():
+        operation, operation_id = _operation(stamp, rows), stamp.operation_id
         names = ", ".join(secret.key_id for secret in secrets)
         if operation is None:
             yield Violation(kind=Kind.ORPHANED, what=f"{names}: the journal does not know operation {operation_id}")
@@ -381,8 +383,10 @@ def _own(secret: SecretInfo, rows: _Rows) -> Stamp | None:
     return stamp if stamp and stamp.store_id == rows.store_id else None
 
 
-def _known(stamp: Stamp, rows: _Rows) -> bool:
-    return stamp.operation_id in rows.known
+def _operation(stamp: Stamp, rows: _Rows) -> Rotation | None:
+    """The operation that minted it, if the journal knows it, and for this item."""
+    found = rows.known.get(stamp.operation_id)
+    return found if found and found.item_id == stamp.item_id else None
 
 
 def _alive(truth: dict[str, SecretInfo], key_id: str) -> bool:

@@ -78,7 +78,10 @@ BROKEN: dict[str, tuple[Kind, Callable[[Estate], None]]] = {
         Kind.FOREIGN,
         _foreign(lambda e, key_id: e.lab.control.remove_secret(e.app_id, key_id)),
     ),
-    "an operation is due": (Kind.STUCK, _statement("UPDATE rotations SET next_attempt_at = updated_at WHERE state != 'done'")),
+    "an operation is due": (
+        Kind.STUCK,
+        _statement("UPDATE rotations SET next_attempt_at = updated_at WHERE state != 'done'"),
+    ),
     "a create that nobody ends": (Kind.STUCK, _statement("UPDATE items SET state = 'creating'")),
     "a previous secret that nobody retires": (
         Kind.STUCK,
