@@ -36,7 +36,7 @@ def test_check_reports_all_failures_at_once_each_on_its_property(secrets):
     assert [(name, reason.partition(":")[0]) for name, reason in answer.failures] == [
         ("name", "NameInvalid"),
         ("target_name", "ParameterMissing"),
-        ("app_id", "IdentifierMixedUp"),
+        ("", "IdentifierMixedUp"),
         ("api_key", "ParameterMissing"),
         ("rotation_interval", "IntervalOutOfRange"),
     ]
@@ -68,9 +68,13 @@ def test_check_lets_unknown_values_pass(secrets, secret_inputs):
 
 
 def test_check_never_shows_a_credential_that_it_refuses(targets, target_inputs):
+    """Nor names the property to Pulumi, which would print its value."""
     pasted = "0c2c6a0e-9c5f-4c8e-8f52-3a4fbb8d3b11"
     answer = targets.check({**target_inputs, "client_secret": pasted, "client_id": "canary8Q~value-as-id"})
-    assert [name for name, _ in answer.failures] == ["client_id", "client_secret"]
+    assert [(name, reason.partition(" is ")[0]) for name, reason in answer.failures] == [
+        ("", "IdentifierMixedUp: client_id"),
+        ("", "IdentifierMixedUp: client_secret"),
+    ]
     assert pasted not in str(answer.failures)
     assert "canary8Q" not in str(answer.failures)
 
@@ -275,6 +279,13 @@ def test_another_secret_of_the_application_is_adopted(secrets, item, secret_inpu
     assert "api_key" not in updated.bag
     assert not secrets.diff(updated.bag, secrets.check(given, given).bag).changes
     assert not secrets.diff(updated.bag, secrets.check(secret_inputs, given).bag).changes  # both left out again
+
+
+def test_another_secret_is_not_adopted_without_its_value(secrets, item, secret_inputs, workload):
+    other = workload.control.add_secret(workload.app_id)
+    with pytest.raises(Refused, match=f"ParameterMissing: api_key is missing: secret {other.key_id} is adopted only"):
+        secrets.updated(item.id, item.bag, secret_inputs, {**secret_inputs, "api_id": other.key_id})
+    assert secrets.read(item.id, item.bag).bag["key_id"] == item.bag["key_id"]
 
 
 # --- delete ---------------------------------------------------------------------------------------------------------

@@ -125,12 +125,15 @@ def test_protection_stops_destroy_and_replacement_until_an_up_of_its_own(stack, 
     assert key_id not in workload.live_key_ids()
 
 
-@row("AK-32", "AK-49")
-def test_a_preview_shows_all_mistakes_at_once_and_makes_nothing(stack, declared, workload, tmp_path):
-    declared["secrets"]["billing"] |= {"app_id": "no-guid", "rotation_interval": 0, "revoke_after": "soon"}
+@row("AK-27", "AK-32", "AK-49", "AK-65")
+def test_a_preview_shows_all_mistakes_at_once_and_makes_nothing(stack, declared, tmp_path):
+    pasted = {"api_id": "canary8Q~the-value-instead-of-its-id", "api_key": "0c2c6a0e-9c5f-4c8e-8f52-3a4fbb8d3b11"}
+    declared["secrets"]["billing"] |= {"rotation_interval": 0, "revoke_after": "soon", **pasted}
     said = stack.refused("preview")
-    for code in ("IdentifierMixedUp", "IntervalOutOfRange", "ParameterInvalid: revoke_after 'soon'"):
-        assert code in said
+    mixed_up = ("IdentifierMixedUp: api_id is not a GUID", "IdentifierMixedUp: api_key is a GUID")
+    for mistake in (*mixed_up, "IntervalOutOfRange", "ParameterInvalid: revoke_after 'soon'"):
+        assert mistake in said
+    assert not [value for value in pasted.values() if value in said]
     assert "hint: " in said
     assert "Traceback" not in said
     assert not any((tmp_path / "store").iterdir())

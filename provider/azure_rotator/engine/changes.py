@@ -79,6 +79,8 @@ class Changes:
             raise rejection(problems)
         target = self._c.target_of(item)
         given = self._preflight.given(values.get("api_key"))
+        if given is None and changes.get("api_id") is not None:
+            self._refuse_adoption_without_value(view, values["api_id"])
         changed = self._changed_item(item, values)
         credential = None if given is None else self._checked_credential(changed, target, values, given)
         if changed != item:
@@ -104,6 +106,20 @@ class Changes:
         ]
         if problems:
             raise rejection(problems)
+
+    @staticmethod
+    def _refuse_adoption_without_value(view: SecretView, key_id: object) -> None:
+        if str(key_id) != str(view.key_id).lower():
+            raise rejection(
+                [
+                    Problem(
+                        property="api_key",
+                        code="ParameterMissing",
+                        message=f"api_key is missing: secret {key_id} is adopted only with its value",
+                        hint="set api_key (--api-key), or leave api_id out",
+                    )
+                ]
+            )
 
     @staticmethod
     def _changed_item(item: RotatedSecret, values: Arguments) -> RotatedSecret:

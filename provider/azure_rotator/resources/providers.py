@@ -30,7 +30,7 @@ from pulumi.dynamic import (
 
 from azure_rotator.domain.errors import NotFound, Problem
 from azure_rotator.domain.model import ConnectionType
-from azure_rotator.domain.parameters import Subject
+from azure_rotator.domain.parameters import PARAMETERS, Kind, Subject
 from azure_rotator.resources import session
 from azure_rotator.resources.diffing import Difference, compare, refuse_replacement
 from azure_rotator.resources.guard import guarded
@@ -69,7 +69,7 @@ class _Provider(ResourceProvider):
     @guarded
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         inputs, problems = check(self.subject, plain(_olds), plain(news))
-        return CheckResult(inputs, [CheckFailure(problem.property, _reason(problem)) for problem in problems])
+        return CheckResult(inputs, [_failure(self.subject, problem) for problem in problems])
 
     @guarded
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
@@ -166,9 +166,13 @@ class RotatedSecretProvider(_Provider):
             _unless_gone(lambda: session.engine().secrets.delete(item_id=_id, store_id=store_id))
 
 
-def _reason(problem: Problem) -> str:
+def _failure(subject: Subject, problem: Problem) -> CheckFailure:
+    """A failure on its property; but on none where the value may be a credential: Pulumi prints the value, even of a
+    secret (``property api_key value {&{{…}}} has a problem``, pulumi 3.192). The message names the property."""
+    kinds = {row.name: row.kind for row in PARAMETERS[subject]}
+    printable = kinds.get(problem.property) not in {Kind.SECRET, Kind.GUID} or problem.code == "ParameterMissing"
     hint = f"; hint: {problem.hint}" if problem.hint else ""
-    return f"{problem.code}: {problem.message}{hint}"
+    return CheckFailure(problem.property if printable else "", f"{problem.code}: {problem.message}{hint}")
 
 
 def _owner(inputs: Bag) -> str:
