@@ -174,6 +174,14 @@ def test_only_what_an_operation_replaced_is_its_to_retire():
             id="the third secret: the oldest goes now",
         ),
         pytest.param(
+            [version(1, Stage.PREVIOUS, retire_at=NOW), version(2, Stage.CURRENT), version(3, Stage.PENDING)],
+            timedelta(hours=24),
+            2,
+            NOW + timedelta(hours=24),
+            [],
+            id="one whose time has come keeps its date",
+        ),
+        pytest.param(
             [version(1, Stage.REVOKED), version(2, Stage.CURRENT)],
             timedelta(hours=1),
             2,
