@@ -34,6 +34,7 @@ class Job:
         state: The sandbox's state folder, whose clock is everybody's clock.
         canaries: File to which every value that Azure hands out is written; the leak check needs to know them.
         kill_at: Kill itself at this commit, counted from 1; 0 never.
+        kill_after: Kill itself right after the first commit of this method of the store.
         inside: Kill itself inside that commit, before SQLite has written it; else right after it.
         stop_before: Stop (SIGSTOP) right before this method of the store is called for the first time, as a machine
             that goes to sleep would.
@@ -50,6 +51,7 @@ class Job:
     canaries: str
     calls: Sequence[Call]
     kill_at: int = 0
+    kill_after: str = ""
     inside: bool = False
     stop_before: str = ""
     full_from: int = 0

@@ -190,6 +190,8 @@ class Trap:
         if reads or threading.current_thread() is not threading.main_thread():
             return
         self.commits.append(self._method)
+        if self._method == self._job.kill_after:
+            self._fallen = True
         if len(self.commits) == self._job.kill_at:
             if self._job.inside:
                 _die()

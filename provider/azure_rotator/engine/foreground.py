@@ -81,13 +81,15 @@ class Foreground:
     def give_up(self, rotation: Rotation, failure: Failure) -> bool:
         """Undo a create, or call off a delete that has not begun with the current credential.
 
-        Returns: whether it could be claimed; if not, another process works on it.
+        Returns: whether it was given up; if not, another process works on it or has brought it past that point.
         """
         at = max(self._c.clock.now(), rotation.next_attempt_at)
         claim = self._c.uow.claim(rotation.rotation_id, self._c.worker, at)
         if claim is None:
             return False
         try:
+            # What was read before the claim may be long ago: a secret that was published since is in use.
+            rotation = self._get(rotation.rotation_id)
             now = self._c.clock.now()
             item = self._c.uow.find_item(item_id=rotation.item_id)
             path = item.name if item else rotation.item_id
@@ -97,6 +99,8 @@ class Foreground:
             elif rotation.trigger is Trigger.DELETE and rotation.state is RotationState.PLANNED:
                 audit = self._c.audit("delete_item", path, result=failure.code)
                 self._c.uow.cancel_delete(claim, failure, audit, now)
+            else:
+                return False
         finally:
             self._c.uow.release(claim)
         if rotation.trigger is Trigger.CREATE:
@@ -147,12 +151,17 @@ class Foreground:
         """The next attempt lies beyond what this command may wait."""
         code, text = rotation.error_code or "AzureUnavailable", rotation.error_text or "Azure did not answer in time"
         at = iso(rotation.next_attempt_at)
-        if rotation.trigger is Trigger.CREATE:
-            self.give_up(rotation, Failure(code=code, text=text))
-            raise Unavailable(code, f"{text}; the create was undone", hint="create it again when Azure answers")
-        if rotation.trigger is Trigger.DELETE:
-            self.give_up(rotation, Failure(code=code, text=text))
-            raise Unavailable(code, f"{text}; the item was not deleted", hint="delete it again when Azure answers")
+        if rotation.trigger in {Trigger.CREATE, Trigger.DELETE}:
+            given_up = self.give_up(rotation, Failure(code=code, text=text))
+            verb = rotation.trigger.value
+            if not given_up:
+                raise Unavailable(
+                    code,
+                    f"{text}; the {verb} is not over, the next attempt is at {at}",
+                    hint=f"azure-rotator reconcile goes on with it; or {verb} it again when Azure answers",
+                )
+            ending = "the create was undone" if rotation.trigger is Trigger.CREATE else "the item was not deleted"
+            raise Unavailable(code, f"{text}; {ending}", hint=f"{verb} it again when Azure answers")
         raise Unavailable(
             code,
             f"{text}; the rotation is {rotation.state.value}, the next attempt is at {at}",
