@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ import pytest
 from azure_rotator.cli.credentials import MAX_BYTES, with_credentials
 from azure_rotator.cli.flags import parameter_flags
 from azure_rotator.cli.invocation import Invocation, command
+from azure_rotator.domain.errors import Rejected
 from tests.cli.conftest import GUID, PROGRAM, Place, Terminal, offline_item, offline_target
 from tests.cli.test_bad_input import refused
 from tests.rows import row
@@ -76,16 +78,32 @@ def test_a_credential_is_nowhere_but_in_get_value(place: Place, given: str, monk
     assert CANARY.encode() not in everything_in(terminal.home)
 
 
-def leaky() -> click.Command:
+def leaky(error: Callable[[str], Exception]) -> click.Command:
     """A command with a bug: it fails with the credential in its message, and in its frame."""
 
     @command(about="", flags=parameter_flags("target"))
     def leaky(call: Invocation, /, **given: object) -> None:
         values = with_credentials(call.console, "target", given)
         secret = values["client_secret"]
-        raise RuntimeError(f"cannot use {secret}")
+        raise error(f"cannot use {secret}")
 
     return leaky
+
+
+def our_own(message: str) -> Exception:
+    return Rejected("ParameterInvalid", message, hint=message, details={"seen": message})
+
+
+@pytest.mark.parametrize("json", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize("secret", [CANARY, 'with "quotes" and \\ and\nlines'], ids=["plain", "odd"])
+def test_an_error_of_ours_that_holds_a_credential_is_masked(terminal: Terminal, secret: str, json: list[str]):
+    said = terminal("--client-secret", "-", *json, stdin=secret, commands=leaky(our_own))
+    assert said.code == 2
+    assert "cannot use" in said.err
+    assert "***" in said.err
+    assert secret not in said.err
+    assert secret.encode("unicode_escape").decode() not in said.err
+    assert "quotes" not in said.err
 
 
 @pytest.mark.parametrize("debug", [[], ["--debug"]], ids=["plain", "debug"])
@@ -96,7 +114,7 @@ def test_an_unexpected_error_is_told_without_what_it_says(
 ):
     (terminal.home / "canary").write_text(CANARY)
     argument = WAYS[way].format(home=terminal.home)
-    said = terminal("--client-secret", argument, *json, *debug, stdin=CANARY, commands=leaky())
+    said = terminal("--client-secret", argument, *json, *debug, stdin=CANARY, commands=leaky(RuntimeError))
     assert (said.code, said.out) == (1, "")
     assert "unexpected RuntimeError" in said.err
     assert CANARY not in said.err

@@ -147,6 +147,22 @@ def test_lines_of_libraries_are_redacted_too_and_never_below_info(stream: io.Str
     assert "ValueError: bad ***" in lines[1]
 
 
+def test_redaction_comes_after_the_last_thing_that_can_add_a_credential(stream: io.StringIO):
+    """The renderer is the last: it writes the names of fields, too."""
+    with logging_to(stream, "debug", Redactor()):
+        StructlogObserver().note("step", **{ENTRA: 1})
+    assert f"{MASK}=1" in stream.getvalue()
+    assert ENTRA not in stream.getvalue()
+
+
+def test_redaction_comes_also_before_the_renderer_disguises_what_it_looks_for(stream: io.StringIO):
+    redactor = Redactor()
+    redactor.know('a "b"\t\\c')
+    with logging_to(stream, "debug", redactor):
+        logging.getLogger("azure").warning("saw %s", 'a "b"\t\\c')
+    assert stream.getvalue().endswith(f'event="saw {MASK}"\n')
+
+
 @pytest.mark.parametrize(("level", "count"), [("debug", 3), ("info", 2), ("warning", 1), ("error", 0), (None, 0)])
 def test_a_level_bounds_what_is_written(stream: io.StringIO, level: str | None, count: int):
     with logging_to(stream, level, Redactor()):

@@ -145,7 +145,7 @@ def _showable(text: str) -> str:
 
 
 def _silence_stdout() -> None:
-    """What Python flushes at its end must not complain a second time."""
+    """What Python flushes at its end must not complain a second time. Source: docs.python.org, "Note on SIGPIPE"."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
