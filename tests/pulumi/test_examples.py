@@ -40,11 +40,11 @@ def test_an_example_runs(example, fresh, pulumi_environment, tmp_path):
 
 
 def test_the_stack_at_the_root_runs_the_quickstart():
-    assert (ROOT / "__main__.py").resolve() == ROOT / "examples" / "quickstart" / "__main__.py"
+    assert (ROOT / "__main__.py").readlink() == Path("examples/quickstart/__main__.py")
     # Both virtual environments are the repository's; with `main:` a relative one would be looked for in two places.
     for project in (ROOT, ROOT / "examples" / "quickstart"):
         lines = [line.strip() for line in (project / "Pulumi.yaml").read_text(encoding="utf-8").splitlines()]
         (venv,) = [line.removeprefix("virtualenv: ") for line in lines if line.startswith("virtualenv:")]
-        assert (project / venv).resolve() == ROOT / ".venv"
+        assert (project / venv).resolve() == (ROOT / ".venv").resolve()
         assert "toolchain: pip" in lines
         assert not [line for line in lines if line.startswith("main:")]
