@@ -40,7 +40,7 @@ def without_provider(bag):
     return {name: value for name, value in bag.items() if name != "__provider"}
 
 
-@row("AK-63", "AK-02", "AK-28", "B-01")
+@row("AK-63", "AK-02", "AK-28", "B-01", "F36", "F63")
 def test_from_the_first_up_to_destroy(stack, declared, beside, workload):
     billing = declared["secrets"]["billing"]
     foreign = workload.live_key_ids()
@@ -140,6 +140,7 @@ def test_a_preview_shows_all_mistakes_at_once_and_makes_nothing(stack, declared,
 
 
 @row("AK-66")
+@pytest.mark.full
 def test_deleted_outside_it_is_dropped_by_a_refresh_and_made_again(stack, declared, beside, workload):
     stack.up()
     first = stack.outputs("billing")
@@ -174,7 +175,7 @@ def test_get_value_gives_the_value_as_a_secret_and_is_unknown_before(stack, decl
 CANARY = "canary8Q~never-valid-anywhere-at-all"
 
 
-@row("AK-65", "AK-29")
+@row("AK-65", "AK-29", "F66")
 def test_no_credential_is_in_the_state_or_on_the_screen(stack, declared, rotator, workload, beside):
     adopted = workload.control.add_secret(workload.app_id)
     contoso, billing = declared["targets"]["contoso"], declared["secrets"]["billing"]
