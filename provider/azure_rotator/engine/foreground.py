@@ -7,7 +7,7 @@ it a rotation is left to whoever comes next, and a create is undone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.errors import Conflict, RotatorError, Unavailable
@@ -19,6 +19,13 @@ from azure_rotator.engine.views import iso
 
 _PUBLISHED = frozenset({RotationState.PUBLISHED, RotationState.RETIRING, RotationState.DONE})
 _POLL = timedelta(seconds=1)
+# For claims whose work is in the store alone: no pause that Azure asked for stands in their way.
+_AT_ANY_TIME = datetime.max.replace(tzinfo=UTC, microsecond=0)
+_GIVEN_UP = {
+    Trigger.CREATE: ("the create was undone", "create it again when Azure answers"),
+    Trigger.DELETE: ("the item was not deleted", "delete it again when Azure answers"),
+}
+_NOUN = {Trigger.CREATE: "create", Trigger.DELETE: "delete"}
 
 
 class Foreground:
@@ -66,25 +73,44 @@ class Foreground:
                 self.run_quietly(rotation.rotation_id)
 
     def _has_work(self, rotation: Rotation) -> bool:
+        return self._next_step(rotation) not in machine.IDLE
+
+    def _next_step(self, rotation: Rotation) -> machine.Step:
         item = self._c.uow.find_item(item_id=rotation.item_id)
         versions = self._c.uow.versions(rotation.item_id)
-        return machine.next_step(rotation, item, versions, self._c.clock.now()) not in machine.IDLE
+        return machine.next_step(rotation, item, versions, self._c.clock.now())
 
-    def run_quietly(self, rotation_id: str) -> Outcome | None:
+    def run_quietly(self, rotation_id: str) -> Outcome:
         """One run whose failure is nobody's: recorded on the row, noted, not raised."""
         try:
             return self._runner.run(rotation_id)
         except RotatorError as failed:
             self._c.observer.note("operation left unfinished", rotation_id=rotation_id, code=failed.code)
-            return None
+            return Outcome(ending=Ending.WAITING, error=failed)
+
+    def finish(self, rotation_id: str) -> RotatorError | None:
+        """Run quietly, and wait for nothing but the spacing of reads that must agree that something is gone.
+
+        Returns: What keeps it from ending; None when it ended, or waits for its time.
+        """
+        limit_at = self._c.clock.now() + self._c.limits.foreground
+        listed = 0
+        while True:
+            outcome = self.run_quietly(rotation_id)
+            rotation = self._get(rotation_id)
+            now = self._c.clock.now()
+            spaced = outcome.error is None and self._cleaning_up(rotation, outcome)
+            listed += not rotation.confirmations  # once: found and removed; again: Graph's reads lag, for minutes maybe
+            if not spaced or listed > 1 or now >= limit_at:
+                return outcome.error
+            self._c.clock.wait_until(rotation.next_attempt_at)
 
     def give_up(self, rotation: Rotation, failure: Failure) -> bool:
         """Undo a create, or call off a delete that has not begun with the current credential.
 
         Returns: whether it was given up; if not, another process works on it or has brought it past that point.
         """
-        at = max(self._c.clock.now(), rotation.next_attempt_at)
-        claim = self._c.uow.claim(rotation.rotation_id, self._c.worker, at)
+        claim = self._c.uow.claim(rotation.rotation_id, self._c.worker, _AT_ANY_TIME)
         if claim is None:
             return False
         try:
@@ -96,6 +122,8 @@ class Foreground:
             if rotation.trigger is Trigger.CREATE and rotation.state in machine.UNPUBLISHED:
                 audit = self._c.audit("create_item", path, result=failure.code)
                 self._c.uow.fail(claim, failure, event=None, audit=audit, undo_item=True, at=now)
+                if self._next_step(self._get(rotation.rotation_id)) is machine.Step.DROP_ITEM:
+                    self._c.uow.drop_item(claim, None, now)
             elif rotation.trigger is Trigger.DELETE and rotation.state is RotationState.PLANNED:
                 audit = self._c.audit("delete_item", path, result=failure.code)
                 self._c.uow.cancel_delete(claim, failure, audit, now)
@@ -104,7 +132,7 @@ class Foreground:
         finally:
             self._c.uow.release(claim)
         if rotation.trigger is Trigger.CREATE:
-            self.run_quietly(rotation.rotation_id)
+            self.finish(rotation.rotation_id)
         return True
 
     # --- private --------------------------------------------------------------------------------------------------
@@ -131,7 +159,11 @@ class Foreground:
 
     def _wait_for(self, rotation: Rotation, limit_at: datetime) -> None:
         if rotation.next_attempt_at > limit_at:
-            self._beyond(rotation)
+            failure = Failure(
+                code=rotation.error_code or "AzureUnavailable",
+                text=rotation.error_text or "Azure did not answer in time",
+            )
+            raise self._left(rotation, failure)
         self._c.observer.note(
             "waiting", rotation_id=rotation.rotation_id, state=rotation.state.value, until=iso(rotation.next_attempt_at)
         )
@@ -140,34 +172,32 @@ class Foreground:
     def _wait_for_other(self, rotation: Rotation, limit_at: datetime) -> None:
         now = self._c.clock.now()
         if now >= limit_at:
-            raise Conflict(
-                "ItemLocked",
-                f"operation {rotation.rotation_id} is held by another process, or its application is",
-                hint="wait for it to end and try again",
-            )
+            raise self._left(rotation, self._why_held(rotation))
         self._c.clock.wait_until(now + _POLL)
 
-    def _beyond(self, rotation: Rotation) -> None:
-        """The next attempt lies beyond what this command may wait."""
-        code, text = rotation.error_code or "AzureUnavailable", rotation.error_text or "Azure did not answer in time"
-        at = iso(rotation.next_attempt_at)
-        if rotation.trigger in {Trigger.CREATE, Trigger.DELETE}:
-            given_up = self.give_up(rotation, Failure(code=code, text=text))
-            verb = rotation.trigger.value
-            if not given_up:
-                raise Unavailable(
-                    code,
-                    f"{text}; the {verb} is not over, the next attempt is at {at}",
-                    hint=f"azure-rotator reconcile goes on with it; or {verb} it again when Azure answers",
-                )
-            ending = "the create was undone" if rotation.trigger is Trigger.CREATE else "the item was not deleted"
-            raise Unavailable(code, f"{text}; {ending}", hint=f"{verb} it again when Azure answers")
-        raise Unavailable(
-            code,
-            f"{text}; the rotation is {rotation.state.value}, the next attempt is at {at}",
-            hint="the present version stays current; azure-rotator reconcile goes on with it",
-            details={"rotation_id": rotation.rotation_id, "next_attempt_at": at},
-        )
+    def _why_held(self, rotation: Rotation) -> Failure:
+        """Another process at work, or a pause that Azure asked for and that ends by itself."""
+        permit = self._c.uow.claim_lane(rotation.lane, self._c.worker, _AT_ANY_TIME)
+        if permit is None:
+            text = f"operation {rotation.rotation_id} is held by another process, or its application is"
+            return Failure(code="ItemLocked", text=text)
+        self._c.uow.release(permit)
+        return Failure(code="AzureThrottled", text="Azure asked for a pause of the requests about this application")
+
+    def _left(self, rotation: Rotation, failure: Failure) -> RotatorError:
+        """The command's limit is reached: undo a create, call off a delete, leave a rotation to whoever comes next."""
+        details: dict[str, object] = {}
+        if rotation.trigger in _GIVEN_UP and self.give_up(rotation, failure):
+            end, hint = _GIVEN_UP[rotation.trigger]
+        else:
+            at = iso(rotation.next_attempt_at)
+            end = (
+                f"the {_NOUN.get(rotation.trigger, 'rotation')} is {rotation.state.value}, the next attempt is at {at}"
+            )
+            hint = "the present version stays current; azure-rotator reconcile goes on with it"
+            details = {"rotation_id": rotation.rotation_id, "next_attempt_at": at}
+        kind = Conflict if failure.code == "ItemLocked" else Unavailable
+        return kind(failure.code, f"{failure.text}; {end}", hint=hint, details=details)
 
 
 def _stored_failure(rotation: Rotation) -> RotatorError:

@@ -86,12 +86,8 @@ class Reconcile:
             "state": rotation.state.value,
         }
         if rotation.next_attempt_at <= self._c.clock.now() and not dry_run:
-            try:
-                if rotation.state in UNPUBLISHED and not _parked(rotation, item):
-                    self._foreground.drive(rotation.rotation_id)
-                else:
-                    self._foreground.run_quietly(rotation.rotation_id)
-            except RotatorError as failed:
+            failed = self._go_on(rotation)
+            if failed is not None:
                 problems.append(_problem(str(facts["path"]), failed))
         after = self._c.uow.get_rotation(rotation.rotation_id) or rotation
         ended = after.closed or after.state is RotationState.DONE
@@ -100,6 +96,16 @@ class Reconcile:
             "state_after": after.state.value,
             "next_attempt_at": None if ended else iso(after.next_attempt_at),
         }
+
+    def _go_on(self, rotation: Rotation) -> RotatorError | None:
+        """Returns: what keeps it from its end."""
+        try:
+            if rotation.state in UNPUBLISHED - {RotationState.FAILED}:
+                self._foreground.drive(rotation.rotation_id)
+                return None
+            return self._foreground.finish(rotation.rotation_id)
+        except RotatorError as failed:
+            return failed
 
     def _places(self, target: str | None, problems: list[Facts]) -> Iterator[_Place]:
         """Each application that items use, then each that the journal remembers, by a Target of its tenant."""
@@ -159,10 +165,6 @@ class Reconcile:
             (Orphan(app_id=place.app_id, key_id=p.key_id, display_name=p.display_name), application)
             for p in orphans_of(self._c.uow, application, store_id=self._c.uow.store_id())
         ]
-
-
-def _parked(rotation: Rotation, item: RotatedSecret | None) -> bool:
-    return rotation.state.value == "failed" and item is not None and item.state is ItemState.ACTIVE
 
 
 def _problem(where: str, error: RotatorError) -> Facts:

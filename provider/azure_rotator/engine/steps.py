@@ -18,6 +18,9 @@ from azure_rotator.domain.rotation import Step
 from azure_rotator.domain.schedule import credential_end_at, next_rotation_at, overlap
 from azure_rotator.engine.context import Context
 
+# AADSTS numbers: the client secret is wrong (or was removed); the tenant does not know the application (any more).
+_SECRET_IS_GONE = frozenset({7000215, 700016})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
@@ -62,7 +65,7 @@ class Steps:
 
     def _recover(self, work: Work) -> None:
         """Look for the stamp until repeated reads agree that nothing carries it."""
-        if self._absence_agreed(work, work.rotator.recover(self._job(work))):
+        if self._absence_agreed(work, absent=work.rotator.recover(self._job(work))):
             self._c.uow.mint_settled(work.claim, self._c.clock.now())
 
     def _mint(self, work: Work) -> None:
@@ -210,12 +213,13 @@ class Steps:
         try:
             gone = self._remove(work, current.key_id)
         except Forbidden as refused:
-            # With use-user-creds the application removes its own last secret. After a crash in between, the refusal of
-            # exactly that secret says that it is gone.
+            # With use-user-creds the application removes its own last secret. After a crash or a lost reply, that this
+            # very secret is refused says that it is gone; repeatedly, since a front end may not know a new one yet. No
+            # other refusal says so: of a disabled application, an expired secret, a token.
             own = work.item.authentication is AuthMode.USER
-            if not (own and refused.code == "AzureAuthFailed" and work.claim.fence > 1):
+            if not (own and refused.details.get("aadsts") in _SECRET_IS_GONE and work.claim.fence > 1):
                 raise
-            gone = True
+            gone = self._absence_agreed(work, absent=True)
         if gone:
             self._finish_delete(work)
 
@@ -231,9 +235,9 @@ class Steps:
     def _remove(self, work: Work, key_id: str) -> bool:
         """Remove one credential. Returns: whether it is gone; if not, the next step looks again."""
         removal = work.rotator.remove(self._job(work), key_id)
-        return removal is Removal.REMOVED or self._absence_agreed(work, removal is Removal.ABSENT)
+        return removal is Removal.REMOVED or self._absence_agreed(work, absent=removal is Removal.ABSENT)
 
-    def _absence_agreed(self, work: Work, absent: bool) -> bool:
+    def _absence_agreed(self, work: Work, *, absent: bool) -> bool:
         """Whether enough reads in a row say "not there" to believe it: Graph's reads lag behind its writes."""
         confirmations = work.rotation.confirmations + 1 if absent else 0
         if confirmations >= machine.ABSENT_READS_IN_A_ROW:
