@@ -39,6 +39,9 @@ from azure_rotator.domain.ports import (
 )
 from azure_rotator.domain.secrettext import SealedBytes, SealedFor, SecretText
 
+# AADSTS number of a refused login ("Microsoft Entra authentication and authorization error codes").
+_UNKNOWN_APPLICATION = 700016
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -204,8 +207,18 @@ def login_place(item_id: str) -> SealedFor:
 
 
 def explained(error: RotatorError, item: RotatedSecret) -> RotatorError:
-    """A missing grant of an application that rotates itself has a second way out (AK-22)."""
-    if error.code != "AzurePermissionMissing" or item.authentication is AuthMode.TARGET:
+    """What an error says about an application that rotates itself: a missing grant has a second way out (AK-22), and an
+    application that does not exist is refused at its login (AK-30)."""
+    if item.authentication is AuthMode.TARGET:
+        return error
+    if error.code == "AzureAuthFailed" and error.details.get("aadsts") == _UNKNOWN_APPLICATION:
+        return NotFound(
+            "ApplicationNotFound",
+            f"application {item.app_id}: the tenant has no such application (AADSTS{_UNKNOWN_APPLICATION})",
+            hint="app-id is the application (client) id, not the object id; check it against the Target's tenant",
+            details=error.details,
+        )
+    if error.code != "AzurePermissionMissing":
         return error
     return Forbidden(
         error.code,
