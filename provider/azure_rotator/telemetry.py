@@ -205,12 +205,13 @@ def _formatter(redactor: Redactor) -> logging.Formatter:
 
     return structlog.stdlib.ProcessorFormatter(
         processors=[
+            structlog.stdlib.add_logger_name,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.stdlib.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             structlog.processors.format_exc_info,  # text without local variables
             redactor,
-            structlog.processors.LogfmtRenderer(key_order=["at", "level", "event"]),
+            structlog.processors.LogfmtRenderer(key_order=["at", "level", "logger", "event"]),
             redactor,
         ],
     )

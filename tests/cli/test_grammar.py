@@ -250,7 +250,7 @@ def test_with_a_gateway_the_embedded_engine_answers_and_says_so_in_one_line(
     given = () if way.startswith("A") else (way, url)
     if way.startswith("A"):
         monkeypatch.setenv(way, url)
-    terminal.told(*IDENTITY, "-n", "t", "--quiet", *given)
+    assert terminal.told(*IDENTITY, "-n", "t", "--quiet", *given).err == ""
     said = terminal.told("target", "list", *given)
     assert said.err == "note: this release has no gateway yet; the command works on the store itself\n"
     assert "/t" in said.out

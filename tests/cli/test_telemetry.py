@@ -125,7 +125,7 @@ def test_notes_are_lines_with_redaction_last(stream: io.StringIO):
         observer.note(f"event {ENTRA}", why="known to nobody")
     first, second = stream.getvalue().splitlines()
     assert first.startswith("at=20")
-    assert "level=debug event=step path=/p client_secret=*** key_id=k" in first  # fmt: skip
+    assert "level=debug logger=azure_rotator event=step path=/p client_secret=*** key_id=k" in first  # fmt: skip
     assert ENTRA not in first
     assert 'event="event ***" why=***' in second
 
@@ -142,8 +142,8 @@ def test_lines_of_libraries_are_redacted_too_and_never_below_info(stream: io.Str
             library.exception("failed with %s", local)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2
-    assert 'level=info event="GET ***"' in lines[0]
-    assert 'level=error event="failed with ***"' in lines[1]
+    assert 'level=info logger=azure.identity.aio event="GET ***"' in lines[0]
+    assert 'level=error logger=azure.identity.aio event="failed with ***"' in lines[1]
     assert "ValueError: bad ***" in lines[1]
 
 
