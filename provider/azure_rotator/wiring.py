@@ -157,9 +157,7 @@ def engine_for(settings: Settings, *, who: str, observer: Observer | None = None
         return _engines[key]
 
 
-def _assemble(
-    settings: Settings, who: str, observer: Observer, *, new_store: bool = True
-) -> tuple[Engine, UnitOfWork]:
+def _assemble(settings: Settings, who: str, observer: Observer, *, new_store: bool = True) -> tuple[Engine, UnitOfWork]:
     from azure_rotator.cloud.credentials import EntraLogin
     from azure_rotator.cloud.graph import GraphDirectory
 

@@ -5,7 +5,7 @@ A command is a function that takes the ``Invocation`` and its own options by nam
     @command(about="Show a Target.", flags=[name_flag("Target")])
     def get(call: Invocation, name: str | None) -> None:
         with call.engine() as engine:
-            view = engine.targets.get(name=required("name", name))
+            view = engine.targets.get(name=required("--name", name))
         call.console.result(view.facts(), lambda: pairs(view.facts()))
 
 Nothing heavy is imported before ``engine()``: help, usage errors and refused input stay quick.
