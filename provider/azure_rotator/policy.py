@@ -21,10 +21,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from azure_rotator.domain.schedule import MAX_INTERVAL_DAYS, MIN_INTERVAL_DAYS
-
 ROTATED_SECRET = "pulumi-python:dynamic/azure-rotator:RotatedSecret"  # noqa: S105 - a type token
 """The resource type that the rules are about; it is compared exactly."""
+
+MIN_INTERVAL_DAYS = 1
+MAX_INTERVAL_DAYS = 365
+"""The product's own bounds, as ``domain.schedule`` has them; this module imports nothing of the product."""
 
 DEFAULT_MAX_DAYS = 90
 
