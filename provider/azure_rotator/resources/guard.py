@@ -39,7 +39,9 @@ def guarded(method: Callable[_P, _T]) -> Callable[_P, _T]:
             return method(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 - SystemExit above all
             text = _redacted(_told(error), _literals(args))
-        # Outside of the except clause: there is no context then whose frames could be printed.
+        # Outside of the except clause: there is no context then whose frames could be printed. The one frame of ours
+        # that is left forgets what it was called with, for tools that print local variables.
+        del args, kwargs
         raise Failed(text)
 
     return outer
