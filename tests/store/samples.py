@@ -170,7 +170,7 @@ def with_pending(
     """A new rotation that has minted."""
     made, claim = started(store, item_id, **changes)
     pending = version(item_id, made.rotation_id, number=number, stage=Stage.PENDING)
-    store.begin_minting(claim, NOW)
+    store.begin_minting(claim, NOW, mint_id=new_id())
     store.store_pending(claim, pending, NOW + timedelta(minutes=5), NOW)
     return made, claim, pending
 

@@ -134,10 +134,17 @@ def test_open_rotations_are_those_that_still_need_work_oldest_first(store: SqlUn
     assert store.open_rotations(item_id="nobody") == []
 
 
-def test_operations_tells_known_ids_from_unknown_ones(store: SqlUnitOfWork):
+def test_operations_tells_known_mints_from_unknown_ones(store: SqlUnitOfWork):
     item, _ = samples.add_item(store)
-    made = store.insert_rotation(samples.rotation(item.item_id))
-    assert store.operations([made.rotation_id, "zzzzzzzzzzzzzzzz"]) == {made.rotation_id: made}
+    made, claim = samples.started(store, item.item_id)
+    first, second = samples.new_id(), samples.new_id()
+    for mint_id in (first, second):
+        store.begin_minting(claim, NOW, mint_id=mint_id)
+    known = store.operations([first, second, made.rotation_id, "zzzzzzzzzzzzzzzz"])
+    assert {mint_id: rotation.rotation_id for mint_id, rotation in known.items()} == {
+        first: made.rotation_id,
+        second: made.rotation_id,
+    }
     assert store.operations([]) == {}
 
 

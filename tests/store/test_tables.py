@@ -145,7 +145,7 @@ UNKNOWN_WORDS = {
     "items.state": lambda store, item: store.find_item(item_id=item.item_id),
     "items.rotator_type": lambda store, item: store.list_items(),
     "versions.stage": lambda store, item: store.versions(item.item_id),
-    "rotations.trigger": lambda store, item: store.operations([store.versions(item.item_id)[0].rotation_id]),
+    "rotations.trigger": lambda store, item: store.get_rotation(store.versions(item.item_id)[0].rotation_id),
     "targets.connection_type": lambda store, item: store.list_targets(),
 }
 

@@ -50,7 +50,11 @@ def encode_id(raw: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """The display name of a client secret that a store minted: whose it is, for which item, by which operation."""
+    """The display name of a client secret that a store minted: whose it is, for which item, by which mint.
+
+    ``operation_id`` is new for each attempt of a rotation to mint, and in the journal before the attempt: a copy of the
+    store that goes on with the same rotation cannot take the other's secret for its own (docs/adr/0008).
+    """
 
     store_id: str
     item_id: str

@@ -35,9 +35,9 @@ def orphans(
     """The secrets to remove.
 
     Args:
-        journal: The journal's rows for the operations that the stamps name; unknown ones are missing.
+        journal: The rotations whose mints the stamps name, by mint id; unknown ones are missing.
         held: keyIds that some version holds; they compare without case.
-        own_operation: The caller's own operation, whose mint is over or undone.
+        own_operation: The caller's own rotation, whose mint is over or undone.
         own_item: The caller deletes this item: its stamps are his, whatever the state of their operations.
     """
     listed = list(passwords)
@@ -51,7 +51,7 @@ def orphans(
         operation = journal.get(stamp.operation_id)
         if operation is None or operation.item_id != stamp.item_id:
             continue
-        mine = stamp.operation_id == own_operation or stamp.item_id == own_item
+        mine = operation.rotation_id == own_operation or stamp.item_id == own_item
         if mine or operation.state not in _MINTING:
             result.append(password)
     return result

@@ -306,8 +306,8 @@ class UnitOfWork(Protocol):
         """Rotations that are neither ``done`` nor closed, oldest first."""
         ...
 
-    def operations(self, operation_ids: Collection[str]) -> Mapping[str, Rotation]:
-        """The journal's rows for these ids; ids it does not know are missing."""
+    def operations(self, mint_ids: Collection[str]) -> Mapping[str, Rotation]:
+        """Mint id -> the rotation that attempted it; ids that the journal does not know are missing."""
         ...
 
     def held_key_ids(self, key_ids: Collection[str]) -> Mapping[str, str]:
@@ -368,8 +368,9 @@ class UnitOfWork(Protocol):
         """``failed`` and parked -> ``planned``: same operation, ``attempts`` 0, ``next_attempt_at`` = ``at``."""
         ...
 
-    def begin_minting(self, claim: Claim, at: datetime) -> None:
-        """-> ``minting`` with ``mint_uncertain``: the intent, committed before the Azure call."""
+    def begin_minting(self, claim: Claim, at: datetime, *, mint_id: str) -> None:
+        """-> ``minting`` with ``mint_uncertain``: the intent, committed before the Azure call. ``mint_id`` is in the
+        journal from now on; it stamps what this one attempt mints."""
         ...
 
     def mint_settled(self, claim: Claim, at: datetime) -> None:
@@ -473,7 +474,9 @@ class Rotator(Protocol):
         """Read the object and clear it of this store's orphans. Returns: its object id in Azure."""
         ...
 
-    def mint(self, job: Job, object_id: str, end_at: datetime) -> NewPassword: ...
+    def mint(self, job: Job, object_id: str, end_at: datetime, mint_id: str) -> NewPassword:
+        """Ask Azure for a new credential, stamped with this mint. Raises as ``Directory.add_password``."""
+        ...
 
     def recover(self, job: Job) -> bool:
         """After a mint whose outcome is unknown: remove what carries this operation's stamp and no version holds.

@@ -71,7 +71,8 @@ class Steps:
     def _mint(self, work: Work) -> None:
         job = self._job(work)
         object_id = work.rotator.prepare(job)
-        self._c.uow.begin_minting(work.claim, self._c.clock.now())
+        mint_id = self._c.new_id()
+        self._c.uow.begin_minting(work.claim, self._c.clock.now(), mint_id=mint_id)
         end_at = credential_end_at(
             auto_rotate=work.item.auto_rotate,
             interval_days=work.item.rotation_interval,
@@ -79,7 +80,7 @@ class Steps:
             now=self._c.clock.now(),
         )
         try:
-            minted = work.rotator.mint(job, object_id, end_at)
+            minted = work.rotator.mint(job, object_id, end_at, mint_id)
         except RotatorError as refused:
             if not _may_be_applied(refused):
                 self._c.uow.mint_settled(work.claim, self._c.clock.now())
@@ -111,6 +112,9 @@ class Steps:
 
     def _remove_unstored(self, work: Work, job: Job, key_id: str) -> None:
         try:
+            # A commit that reports an error may have been applied all the same: then it is a version, and stays.
+            if self._c.uow.held_key_ids([key_id]):
+                return
             work.rotator.remove(replace(job, guard=lambda: None), key_id)
         except RotatorError as failed:
             self._c.observer.note("unstored secret not removed", key_id=key_id, code=failed.code)

@@ -41,8 +41,8 @@ class AppSecretRotator:
         self._remove_orphans(job, application, own_operation=None)
         return application.object_id
 
-    def mint(self, job: Job, object_id: str, end_at: datetime) -> NewPassword:
-        stamp = Stamp(job.store_id, job.rotation.item_id, job.rotation.rotation_id)
+    def mint(self, job: Job, object_id: str, end_at: datetime, mint_id: str) -> NewPassword:
+        stamp = Stamp(job.store_id, job.rotation.item_id, mint_id)
         return self._directory.add_password(job.acting, object_id, str(stamp), end_at)
 
     def recover(self, job: Job) -> bool:

@@ -14,7 +14,7 @@ from azure_rotator.store.connect import Database
 from azure_rotator.store.faults import RuleBroken
 from azure_rotator.store.items import add_version, already_managed, changed_meanwhile
 from azure_rotator.store.leases import is_free
-from azure_rotator.store.tables import items, rotations, versions
+from azure_rotator.store.tables import items, mints, rotations, versions
 
 _ROTATION = tables.columns_of(rotations, Rotation)
 # A rule that another process was faster to fill; the second look finds its row.
@@ -41,12 +41,17 @@ class JournalRows:
         with self._db.reading() as connection:
             return [Rotation(**row) for row in connection.execute(statement).mappings()]
 
-    def operations(self, operation_ids: Collection[str]) -> Mapping[str, Rotation]:
-        if not operation_ids:
+    def operations(self, mint_ids: Collection[str]) -> Mapping[str, Rotation]:
+        if not mint_ids:
             return {}
-        statement = select(*_ROTATION).where(rotations.c.rotation_id.in_(set(operation_ids)))
+        statement = (
+            select(mints.c.mint_id, *_ROTATION)
+            .join_from(mints, rotations, mints.c.rotation_id == rotations.c.rotation_id)
+            .where(mints.c.mint_id.in_(set(mint_ids)))
+        )
         with self._db.reading() as connection:
-            return {row["rotation_id"]: Rotation(**row) for row in connection.execute(statement).mappings()}
+            rows = [dict(row) for row in connection.execute(statement).mappings()]
+        return {row.pop("mint_id"): Rotation(**row) for row in rows}
 
     def held_key_ids(self, key_ids: Collection[str]) -> Mapping[str, str]:
         """See ``ports.UnitOfWork``; the keys of the answer are written as the caller wrote them."""

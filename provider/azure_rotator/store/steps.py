@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, func, literal, or_, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, insert, literal, or_, select, update
 
 from azure_rotator.domain.errors import Corrupt, LeaseLost
 from azure_rotator.domain.model import (
@@ -32,7 +32,7 @@ from azure_rotator.store.connect import Database
 from azure_rotator.store.faults import RuleBroken
 from azure_rotator.store.items import add_version, already_managed
 from azure_rotator.store.leases import extend_permit, holds_rotation
-from azure_rotator.store.tables import KEY_ID, items, rotations, versions
+from azure_rotator.store.tables import KEY_ID, items, mints, rotations, versions
 
 _NO_ERROR: dict[str, Any] = {"error_code": None, "error_text": None}
 
@@ -50,9 +50,10 @@ class Steps:
                 connection, claim, at, state=RotationState.PLANNED, confirmations=0, attempts=0, next_attempt_at=at
             )
 
-    def begin_minting(self, claim: Claim, at: datetime) -> None:
+    def begin_minting(self, claim: Claim, at: datetime, *, mint_id: str) -> None:
         with self._db.writing() as connection:
             self._advance(connection, claim, at, state=RotationState.MINTING, mint_uncertain=True, confirmations=0)
+            connection.execute(insert(mints).values(mint_id=mint_id, rotation_id=claim.rotation_id))
 
     def mint_settled(self, claim: Claim, at: datetime) -> None:
         with self._db.writing() as connection:

@@ -147,6 +147,14 @@ rotations = Table(
     Column("lease_until", Double),
 )
 
+# One row per attempt to mint, written before the attempt: what a stamp names.
+mints = Table(
+    "mints",
+    metadata,
+    Column("mint_id", ID, primary_key=True),
+    Column("rotation_id", ID, ForeignKey("rotations.rotation_id"), nullable=False),
+)
+
 versions = Table(
     "versions",
     metadata,

@@ -123,6 +123,13 @@ def upgrade() -> None:
     _index("ix_rotations_item", "rotations", "item_id")
     _index("ix_rotations_lane", "rotations", "lane", "next_attempt_at", where="state != 'done' AND closed IS false")
     op.create_table(
+        "mints",
+        sa.Column("mint_id", sa.String(16), nullable=False),
+        sa.Column("rotation_id", sa.String(16), nullable=False),
+        sa.PrimaryKeyConstraint("mint_id", name="pk_mints"),
+        sa.ForeignKeyConstraint(["rotation_id"], ["rotations.rotation_id"], name="fk_mints_rotation_id"),
+    )
+    op.create_table(
         "versions",
         sa.Column("version_id", sa.String(16), nullable=False),
         sa.Column("item_id", sa.String(16), nullable=False),
