@@ -123,6 +123,18 @@ class Estate:
     def key_id_of(self, display_name: str) -> str:
         return next(s.key_id for s in self.lab.control.secrets(self.app_id) if s.display_name == display_name)
 
+    def stamp(self) -> str:
+        """The display name of a secret that was minted here."""
+        return next(s.display_name or "" for s in self.lab.control.secrets(self.app_id) if s.origin == "minted")
+
+    def minted(self) -> list[str]:
+        """The keyIds of what was minted here and is still alive."""
+        return [s.key_id for s in self.lab.control.secrets(self.app_id) if s.origin == "minted" and s.is_alive]
+
+    def alive(self) -> set[str]:
+        """All keyIds of the workload that were not removed."""
+        return {s.key_id for s in self.lab.control.secrets(self.app_id) if s.is_alive}
+
     def secrets(self) -> list[str]:
         """Every clear value of this estate that was ever told to anybody."""
         seeded = [*self.rotator.secrets.values(), *self.workload.secrets.values()]

@@ -82,7 +82,7 @@ class _Rows:
     items: Sequence[RotatedSecret]
     versions: dict[str, Sequence[Version]]
     open: Sequence[Rotation]
-    known: dict[str, Rotation]  # by operation id, those that the stamps in Azure name
+    known: dict[str, Rotation]  # by mint id, those that the stamps in Azure name
     opens: Callable[[Version], str | None]  # the value of a version; None when it does not open
 
     @property
@@ -278,17 +278,22 @@ def _orphaned(
     rows: _Rows, truth: dict[str, SecretInfo], others: Collection[str], *, reconciled: bool, late: bool
 ) -> Iterator[Violation]:
     """``others``: what some store holds, a copy of this one perhaps, and what is foreign."""
-    extras: dict[Stamp, list[SecretInfo]] = defaultdict(list)
+    extras: dict[str, list[SecretInfo]] = defaultdict(list)
+    operations: dict[str, Rotation] = {}
     for key_id, secret in truth.items():
         stamp = _own(secret, rows)
-        if stamp and secret.is_alive and key_id not in others:
-            extras[stamp].append(secret)
-    for stamp, secrets in extras.items():
-        operation, operation_id = _operation(stamp, rows), stamp.operation_id
-        names = ", ".join(secret.key_id for secret in secrets)
+        if stamp is None or not secret.is_alive or key_id in others:
+            continue
+        operation = _operation(stamp, rows)
         if operation is None:
-            yield Violation(kind=Kind.ORPHANED, what=f"{names}: the journal does not know operation {operation_id}")
-        elif reconciled:
+            yield Violation(kind=Kind.ORPHANED, what=f"{key_id}: the journal does not know mint {stamp.operation_id}")
+        else:
+            operations[operation.rotation_id] = operation
+            extras[operation.rotation_id].append(secret)
+    for operation_id, secrets in extras.items():
+        operation = operations[operation_id]
+        names = ", ".join(secret.key_id for secret in secrets)
+        if reconciled:
             state = operation.state.value
             what = f"{names}: minted by operation {operation_id} ({state}), and no version holds it"
             yield Violation(kind=Kind.ORPHANED, what=what)
@@ -384,7 +389,7 @@ def _own(secret: SecretInfo, rows: _Rows) -> Stamp | None:
 
 
 def _operation(stamp: Stamp, rows: _Rows) -> Rotation | None:
-    """The operation that minted it, if the journal knows it, and for this item."""
+    """The operation whose mint it names, if the journal knows it, and for this item."""
     found = rows.known.get(stamp.operation_id)
     return found if found and found.item_id == stamp.item_id else None
 

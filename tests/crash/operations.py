@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from azure_rotator.domain.names import Stamp
 from tests.crash.estate import AT_ONCE, ITEM, Estate, delete, reconcile, rotate
 from tests.crash.jobs import Call
 
@@ -64,13 +63,8 @@ def _lose_a_reply(estate: Estate) -> None:
 
 
 def _plant_an_orphan(estate: Estate) -> None:
-    """A secret with the stamp of an operation that is over, as a write leaves it that arrived too late."""
-    with estate.store.opened() as (uow, _):
-        item = uow.find_item(name=ITEM)
-        assert item is not None
-        operation_id = uow.versions(item.item_id)[-1].rotation_id
-        stamp = Stamp(uow.store_id(), item.item_id, operation_id)
-    estate.lab.control.add_secret(estate.app_id, display_name=str(stamp))
+    """A secret with the stamp of a mint that is over, as a write leaves it that arrived too late."""
+    estate.lab.control.add_secret(estate.app_id, display_name=estate.stamp())
 
 
 OPERATIONS: tuple[Operation, ...] = (

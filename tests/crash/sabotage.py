@@ -63,7 +63,7 @@ class _RemovesAllOthers(_Wrapped):
 class _NoIntent(_Wrapped):
     """A store that leaves the intent out."""
 
-    def begin_minting(self, claim: Claim, at: datetime) -> None:
+    def begin_minting(self, claim: Claim, at: datetime, *, mint_id: str) -> None:
         return
 
 

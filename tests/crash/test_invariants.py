@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from azure_rotator.domain.names import Stamp
 from azure_rotator.domain.ports import UnitOfWork
-from tests.crash.estate import ITEM, Estate, rotate
+from tests.crash.estate import Estate, rotate
 from tests.crash.invariants import Inspector, Kind, spellings
 from tests.crash.worker import READS
 
@@ -36,14 +35,10 @@ def _held(estate: Estate, stage: str) -> str:
         return str(connection.execute("SELECT key_id FROM versions WHERE stage = ?", (stage,)).fetchone()[0])
 
 
-def _stamped(operation_id: str = "") -> Callable[[Estate], None]:
+def _stamped(mint_id: str = "") -> Callable[[Estate], None]:
     def broken(estate: Estate) -> None:
-        with estate.store.opened() as (uow, _):
-            item = uow.find_item(name=ITEM)
-            assert item is not None
-            known = uow.versions(item.item_id)[0].rotation_id
-            stamp = Stamp(uow.store_id(), item.item_id, operation_id or known)
-        estate.lab.control.add_secret(estate.app_id, display_name=str(stamp))
+        known = estate.stamp()
+        estate.lab.control.add_secret(estate.app_id, display_name=known[:-16] + (mint_id or known[-16:]))
 
     return broken
 
@@ -72,8 +67,8 @@ BROKEN: dict[str, tuple[Kind, Callable[[Estate], None]]] = {
         Kind.LOST,
         _statement("UPDATE versions SET sealed_value = zeroblob(64) WHERE stage = 'current'"),
     ),
-    "an operation that is over left a secret": (Kind.ORPHANED, _stamped()),
-    "a secret of an unknown operation": (Kind.ORPHANED, _stamped(UNKNOWN)),
+    "a mint that is over left a secret": (Kind.ORPHANED, _stamped()),
+    "a secret of an unknown mint": (Kind.ORPHANED, _stamped(UNKNOWN)),
     "a person's secret is removed": (
         Kind.FOREIGN,
         _foreign(lambda e, key_id: e.lab.control.remove_secret(e.app_id, key_id)),

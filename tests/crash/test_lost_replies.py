@@ -44,10 +44,6 @@ LAGS: Mapping[str, Mapping[str, Any]] = {
 SPACED = {"absent_spacing": 1.0}
 
 
-def _minted(estate: Estate) -> list[str]:
-    return [s.key_id for s in estate.lab.control.secrets(estate.app_id) if s.origin == "minted" and s.is_alive]
-
-
 def _lose(estate: Estate, operation: str, how: Mapping[str, Any], *, when: str = "after", times: int = 1) -> None:
     estate.lab.control.add_fault(operation, app=estate.app_id, **{"when": when, "times": times, **how})
 
@@ -78,7 +74,7 @@ def test_the_reply_of_a_mint_is_lost(estate: Estate, how: Mapping[str, Any], tim
     answer = estate.run(rotate(), limits=SPACED).ok()
     assert answer.results[0].facts["version"] == 2
     assert inspector.violations() == []
-    assert len(_minted(estate)) == 2
+    assert len(estate.minted()) == 2
 
 
 @pytest.mark.parametrize("lag", LAGS.values(), ids=LAGS)
@@ -99,7 +95,7 @@ def test_the_reply_of_a_mint_is_lost_while_azure_lags(estate: Estate, lag: Mappi
     assert inspector.violations(reconciled=False, late=True, log_in=False) == []
     _later(estate)
     assert inspector.violations() == []
-    assert len(_minted(estate)) == len(start.get(calls, ())) + 1
+    assert len(estate.minted()) == len(start.get(calls, ())) + 1
 
 
 @pytest.mark.parametrize("how", LOST.values(), ids=LOST)
@@ -109,7 +105,7 @@ def test_the_mint_fails_before_it_is_done(estate: Estate, how: Mapping[str, Any]
     _lose(estate, "graph.addPassword", how, when="before", times=2)
     estate.run(rotate(), limits=SPACED).ok()
     assert inspector.violations() == []
-    assert len(_minted(estate)) == 2
+    assert len(estate.minted()) == 2
 
 
 # --- removePassword ---------------------------------------------------------------------------------------------------
@@ -130,7 +126,7 @@ def test_the_reply_of_a_retirement_is_lost(estate: Estate, how: Mapping[str, Any
     assert inspector.violations(reconciled=False) == []
     _later(estate)
     assert inspector.violations() == []
-    assert len(_minted(estate)) == 1
+    assert len(estate.minted()) == 1
 
 
 @_PHASES
@@ -147,7 +143,7 @@ def test_the_reply_of_a_retirement_is_lost_while_azure_lags(
     estate.run(rotate(), limits=SPACED).ok()
     _later(estate)
     assert inspector.violations() == []
-    assert len(_minted(estate)) == 1
+    assert len(estate.minted()) == 1
 
 
 @_PHASES
@@ -165,7 +161,7 @@ def test_the_reply_of_a_removal_in_a_delete_is_lost(
     estate.run(delete(), limits=SPACED).ok()
     _later(estate)
     assert inspector.violations() == []
-    assert _minted(estate) == []
+    assert estate.minted() == []
 
 
 @_PHASES
@@ -182,7 +178,7 @@ def test_the_reply_of_the_removal_in_an_undone_create_is_lost(
     assert answer.codes == ["VerificationTimeout"]
     _later(estate)
     assert inspector.violations() == []
-    assert _minted(estate) == []
+    assert estate.minted() == []
     assert estate.run(Call(use="secrets.describe", options={"name": ITEM})).codes == ["ItemNotFound"]
 
 
@@ -198,7 +194,7 @@ def test_the_reply_of_an_orphans_removal_is_lost(estate: Estate, lag: Mapping[st
     estate.run(rotate(), limits=SPACED).ok()
     _later(estate)
     assert inspector.violations() == []
-    assert len(_minted(estate)) == 2
+    assert len(estate.minted()) == 2
 
 
 # --- already gone -----------------------------------------------------------------------------------------------------
@@ -232,4 +228,4 @@ def test_a_current_secret_that_somebody_removed_does_not_keep_the_item_from_bein
     inspector = estate.inspector()
     estate.run(delete(), reconcile(), limits=SPACED).ok()
     assert inspector.violations() == []
-    assert _minted(estate) == []
+    assert estate.minted() == []

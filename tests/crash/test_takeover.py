@@ -27,11 +27,6 @@ def _asleep(process: Process) -> Iterator[None]:
         process.go_on()
 
 
-def _minted(estate: Estate) -> list[str]:
-    """What is alive of what was ever minted."""
-    return [s.key_id for s in estate.lab.control.secrets(estate.app_id) if s.origin == "minted" and s.is_alive]
-
-
 def _requests(estate: Estate, operation: str) -> int:
     return len(estate.lab.control.journal(app=estate.app_id, operation=operation))
 
@@ -61,7 +56,7 @@ def test_asleep_in_add_password_past_the_lease_the_sleeper_loses(estate: Estate,
     sleeper.answer().ok()
     estate.run(reconcile()).ok()
     assert inspector.violations() == []
-    assert len(_minted(estate)) == 1
+    assert len(estate.minted()) == 1
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -78,7 +73,7 @@ def test_asleep_in_remove_password_past_the_lease(estate: Estate, when: str) -> 
     sleeper.answer().ok()
     estate.run(reconcile()).ok()
     assert inspector.violations() == []
-    assert len(_minted(estate)) == 1
+    assert len(estate.minted()) == 1
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -95,7 +90,7 @@ def test_asleep_in_the_removal_of_the_current_secret_of_a_delete(estate: Estate,
     sleeper.answer()
     estate.run(reconcile()).ok()
     assert inspector.violations() == []
-    assert _minted(estate) == []
+    assert estate.minted() == []
 
 
 # --- asleep right before a commit -------------------------------------------------------------------------------------
@@ -125,7 +120,7 @@ def test_asleep_before_a_commit_past_the_lease_nothing_is_committed(estate: Esta
     sleeper.answer().ok()
     estate.run(reconcile()).ok()
     assert inspector.violations() == []
-    assert len(_minted(estate)) == 1
+    assert len(estate.minted()) == 1
 
 
 def test_a_lost_lease_is_found_before_the_next_secret_is_minted(estate: Estate) -> None:
@@ -169,7 +164,7 @@ def test_a_create_repeated_while_the_first_still_runs_joins_it(estate: Estate, w
     answers = [first.answer().ok(), second.answer().ok()]
     assert len({answer.results[0].facts["item_id"] for answer in answers}) == 1
     assert inspector.violations() == []
-    assert len(_minted(estate)) == 1
+    assert len(estate.minted()) == 1
 
 
 def test_a_create_with_other_arguments_replaces_the_half_made_item_of_its_owner(estate: Estate) -> None:
@@ -185,20 +180,20 @@ def test_a_create_with_other_arguments_replaces_the_half_made_item_of_its_owner(
     answer = estate.run(estate.create(description="another one"), reconcile()).ok()
     assert answer.results[0].facts["item_metadata"] == "another one"
     assert inspector.violations() == []
-    assert len(_minted(estate)) == 1
+    assert len(estate.minted()) == 1
 
 
 @pytest.mark.parametrize("owner", ["", "urn:pulumi:prod::someone-else"])
 @row("AK-15")
 def test_a_second_create_under_a_taken_name_is_refused_and_mints_nothing(estate: Estate, owner: str) -> None:
     first = estate.begin(estate.create()).results[1].facts
-    minted = _minted(estate)
+    minted = estate.minted()
     for name in (ITEM, ITEM.removeprefix("/")):
         answer = estate.run(estate.create(owner=owner, name=name))
         assert answer.codes == ["NameConflict"]
     describe = Call(use="secrets.describe", options={"name": ITEM})
     assert estate.run(describe).ok().results[0].facts == first
-    assert _minted(estate) == minted
+    assert estate.minted() == minted
     assert _requests(estate, "graph.addPassword") == 1
 
 
@@ -215,7 +210,7 @@ def test_of_racing_creates_of_one_name_exactly_one_wins(estate: Estate) -> None:
     codes = [process.answer().codes[0] for process in started]
     assert sorted(codes, key=str) == ["NameConflict", "NameConflict", None]
     assert inspector.violations() == []
-    assert len(_minted(estate)) == 1
+    assert len(estate.minted()) == 1
     assert _requests(estate, "graph.addPassword") == 1
 
 
@@ -229,7 +224,7 @@ def test_rotations_asked_for_side_by_side_are_one(estate: Estate) -> None:
     held.remove()
     versions = [process.answer().ok().results[0].facts["version"] for process in (first, second)]
     assert inspector.violations() == []
-    assert len(_minted(estate)) == max(versions) <= 3
+    assert len(estate.minted()) == max(versions) <= 3
 
 
 @pytest.mark.parametrize("others", [[delete()], [rotate(), delete()]], ids=["delete", "rotate and delete"])
@@ -245,7 +240,7 @@ def test_a_delete_beside_a_rotation(estate: Estate, others: list[Call]) -> None:
         process.answer()
     estate.run(reconcile()).ok()
     assert inspector.violations() == []
-    assert _minted(estate) == []
+    assert estate.minted() == []
 
 
 # --- give up ----------------------------------------------------------------------------------------------------------
@@ -273,4 +268,4 @@ def test_a_create_that_was_finished_meanwhile_is_not_undone(estate: Estate) -> N
     assert inspector.violations() == []
     value = estate.run(Call(use="secrets.get_value", options={"name": ITEM}))
     assert value.codes == [None]
-    assert len(_minted(estate)) == 1
+    assert len(estate.minted()) == 1

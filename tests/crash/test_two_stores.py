@@ -6,8 +6,7 @@ import shutil
 
 import pytest
 
-from azure_rotator.domain.names import Stamp
-from tests.crash.estate import AT_ONCE, ITEM, Estate, delete, reconcile, rotate
+from tests.crash.estate import AT_ONCE, Estate, delete, reconcile, rotate
 from tests.crash.jobs import Call
 from tests.crash.stores import Store
 from tests.rows import row
@@ -15,10 +14,6 @@ from tests.rows import row
 pytestmark = pytest.mark.crash
 
 SOMEBODY = "abcdefghijklmnop"
-
-
-def _alive(estate: Estate) -> set[str]:
-    return {secret.key_id for secret in estate.lab.control.secrets(estate.app_id) if secret.is_alive}
 
 
 def _current(estate: Estate, store: Store) -> str:
@@ -33,7 +28,7 @@ def _versions(store: Store) -> list[tuple[str, str]]:
 @row("B-31", "F30", "AK-28")
 def test_two_stores_on_one_application_never_touch_each_others_secrets(estate: Estate) -> None:
     mine, theirs = estate.store, Store(estate.lab.folder())
-    foreign = _alive(estate)
+    foreign = estate.alive()
     for store in (mine, theirs):
         estate.begin(estate.create(revoke_after=AT_ONCE), store=store)
     inspector = estate.inspector(mine, theirs)
@@ -41,13 +36,13 @@ def test_two_stores_on_one_application_never_touch_each_others_secrets(estate: E
         for store in (mine, theirs):
             estate.run(rotate(), reconcile(), store=store).ok()
             assert inspector.violations() == []
-    assert _alive(estate) == foreign | {_current(estate, mine), _current(estate, theirs)}
+    assert estate.alive() == foreign | {_current(estate, mine), _current(estate, theirs)}
     estate.run(delete(), reconcile(), store=mine).ok()
     assert inspector.violations() == []
-    assert _alive(estate) == foreign | {_current(estate, theirs)}
+    assert estate.alive() == foreign | {_current(estate, theirs)}
     estate.run(delete(), reconcile(), store=theirs).ok()
     assert inspector.violations() == []
-    assert _alive(estate) == foreign
+    assert estate.alive() == foreign
 
 
 @row("B-31")
@@ -69,32 +64,28 @@ def test_two_stores_take_turns_after_crashes_of_both(estate: Estate) -> None:
     extra = {s.key_id for s in control.secrets(estate.app_id) if s.is_alive and not s.delivered}
     mine.wait_for_leases()
     estate.run(reconcile(), store=mine).ok()
-    assert len(extra & _alive(estate)) == 1
+    assert len(extra & estate.alive()) == 1
     theirs.wait_for_leases()
     estate.run(reconcile(), store=theirs).ok()
-    assert not extra & _alive(estate)
+    assert not extra & estate.alive()
     assert inspector.violations() == []
 
 
 def _look_alikes(estate: Estate) -> dict[str, str]:
-    """Display names that are no stamps of an operation of this store, by what is wrong with them."""
-    with estate.store.opened() as (uow, _):
-        store_id = uow.store_id()
-        item = uow.find_item(name=ITEM)
-        assert item is not None
-        operation_id = uow.versions(item.item_id)[0].rotation_id
-    known = str(Stamp(store_id, item.item_id, operation_id))
+    """Display names that are no stamps of a mint of this store, by what is wrong with them."""
+    known = estate.stamp()
+    form, number, store_id, item_id, mint_id = known.split("/")
     return {
-        "another store": str(Stamp(SOMEBODY, item.item_id, operation_id)),
-        "an unknown operation": str(Stamp(store_id, item.item_id, SOMEBODY)),
-        "an operation of another item": str(Stamp(store_id, SOMEBODY, operation_id)),
+        "another store": f"{form}/{number}/{SOMEBODY}/{item_id}/{mint_id}",
+        "an unknown mint": f"{form}/{number}/{store_id}/{item_id}/{SOMEBODY}",
+        "a mint of another item": f"{form}/{number}/{store_id}/{SOMEBODY}/{mint_id}",
         "upper case": known.upper(),
         "more after it": f"{known}/copy",
         "more before it": f"my {known}",
         "a line's end": f"{known}\n",
         "another version": known.replace("/1/", "/2/"),
         "a short id": known[:-1],
-        "only the store": f"azure-rotator/1/{store_id}",
+        "only the store": f"{form}/{number}/{store_id}",
         "no name": "",
     }
 
@@ -104,7 +95,7 @@ def test_hand_made_secrets_that_look_like_ours_stay(estate: Estate) -> None:
     estate.begin(estate.create(revoke_after=AT_ONCE))
     for display_name in _look_alikes(estate).values():
         estate.lab.control.add_secret(estate.app_id, display_name=display_name)
-    foreign = _alive(estate) - {_current(estate, estate.store)}
+    foreign = estate.alive() - {_current(estate, estate.store)}
     inspector = estate.inspector()
     assert inspector.foreign.keys() == foreign
     answer = estate.run(Call(use="reconcile", options={"dry_run": True})).ok()
@@ -113,24 +104,20 @@ def test_hand_made_secrets_that_look_like_ours_stay(estate: Estate) -> None:
     assert inspector.violations() == []
     estate.run(delete(), reconcile()).ok()
     assert inspector.violations() == []
-    assert _alive(estate) == foreign
+    assert estate.alive() == foreign
 
 
 @row("B-31")
 def test_reconcile_removes_exactly_what_its_dry_run_lists(estate: Estate) -> None:
     estate.begin(estate.create())
-    with estate.store.opened() as (uow, _):
-        item = uow.find_item(name=ITEM)
-        assert item is not None
-        stamp = Stamp(uow.store_id(), item.item_id, uow.versions(item.item_id)[0].rotation_id)
-    orphan = estate.lab.control.add_secret(estate.app_id, display_name=str(stamp)).key_id
-    before = _alive(estate)
+    orphan = estate.lab.control.add_secret(estate.app_id, display_name=estate.stamp()).key_id
+    before = estate.alive()
     listed = estate.run(Call(use="reconcile", options={"dry_run": True})).ok().results[0].facts["orphans"]
     assert [found["key_id"] for found in listed] == [orphan]
-    assert _alive(estate) == before
+    assert estate.alive() == before
     removed = estate.run(reconcile()).ok().results[0].facts["orphans"]
     assert [found["key_id"] for found in removed] == [orphan]
-    assert _alive(estate) == before - {orphan}
+    assert estate.alive() == before - {orphan}
 
 
 @pytest.mark.parametrize("then", [(), (rotate(),), (rotate(), rotate())], ids=["at once", "rotated", "rotated twice"])
@@ -142,7 +129,7 @@ def test_a_restored_backup_leaves_what_it_does_not_know(estate: Estate, then: tu
     estate.run(rotate(), rotate()).ok()
     published_later = _current(estate, estate.store)
     shutil.rmtree(estate.store.folder)
-    foreign = _alive(estate)
+    foreign = estate.alive()
     assert published_later in foreign
     inspector = estate.inspector(backup)
     assert inspector.foreign.keys() == foreign
@@ -151,7 +138,7 @@ def test_a_restored_backup_leaves_what_it_does_not_know(estate: Estate, then: tu
         assert inspector.violations() == []
     estate.run(delete(), reconcile(), store=backup).ok()
     assert inspector.violations() == []
-    assert _alive(estate) == foreign
+    assert estate.alive() == foreign
 
 
 @row("B-31")
@@ -168,7 +155,7 @@ def test_a_copy_of_a_store_and_its_original_leave_each_others_new_secrets(estate
     for store in (estate.store, copy):
         estate.run(reconcile(), store=store).ok()
     assert inspector.violations() == []
-    assert both <= _alive(estate)
+    assert both <= estate.alive()
     estate.run(delete(), reconcile(), store=copy).ok()
     assert inspector.violations() == []
-    assert _alive(estate) & both == {_current(estate, estate.store)}
+    assert estate.alive() & both == {_current(estate, estate.store)}
