@@ -341,6 +341,12 @@ class World:
     def secret_of(self, key_id: str, app: App | None = None) -> Any:
         return next(s for s in self.control.secrets((app or self.workload).app_id) if s.key_id == key_id)
 
+    def secret_of_boot(self) -> str:
+        """KeyId of the secret that the workload was made with."""
+        found = self.control.verify(self.workload.app_id, self.workload.secret)
+        assert found is not None
+        return found.key_id
+
     def mark(self) -> None:
         """Forget the requests up to now."""
         self._first_entry = _last_entry(self.control)

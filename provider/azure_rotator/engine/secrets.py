@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.errors import Conflict, NotFound
@@ -72,7 +73,7 @@ class Secrets:
         """
         item = self._items.find(name=name, item_id=item_id)
         target = self._c.target_of(item)
-        before = self._c.uow.versions(item.item_id)
+        before, started_at = self._c.uow.versions(item.item_id), self._c.clock.now()
         request = request_id or self._c.new_id()
         rotation = self._c.uow.insert_rotation(
             self._items.new_rotation(item, target, Trigger.MANUAL, key=f"{item.item_id}/request/{request}")
@@ -85,7 +86,7 @@ class Secrets:
             rotation_id=rotation.rotation_id,
             status=view.item.rotator_status.value if view.item.rotator_status else None,
             key_id=view.key_id,
-            notes=_notes(before, view.versions),
+            notes=_notes(before, view.versions, started_at),
         )
 
     def delete(
@@ -213,12 +214,13 @@ def _version(item: RotatedSecret, rows: Sequence[Version], number: int | None) -
     )
 
 
-def _notes(before: Sequence[Version], after: tuple[Version, ...]) -> tuple[str, ...]:
-    earlier = {v.key_id for v in before if v.stage is Stage.PREVIOUS}
+def _notes(before: Sequence[Version], after: tuple[Version, ...], started_at: datetime) -> tuple[str, ...]:
+    earlier = {v.key_id: v.retire_at for v in before if v.stage is Stage.PREVIOUS}
+    cut_short = {key_id for key_id, retire_at in earlier.items() if retire_at is None or retire_at > started_at}
     notes = [
         f"secret {v.key_id} was retired early: at most two secrets of an item stay valid"
         for v in after
-        if v.key_id in earlier
+        if v.key_id in cut_short
     ]
     notes += [
         f"the previous secret {v.key_id} stays valid until {iso(v.retire_at)}"
