@@ -278,6 +278,12 @@ class World:
         other.execute("BEGIN IMMEDIATE")
         return other.close
 
+    def expire_leases(self) -> None:
+        """Every lease has run out: as if its worker had slept."""
+        with closing(sqlite3.connect(self.folder / "main" / "store.db")) as connection, connection:
+            connection.execute("UPDATE rotations SET lease_until = 1 WHERE lease_until IS NOT NULL")
+            connection.execute("UPDATE permits SET lease_until = 1 WHERE lease_until IS NOT NULL")
+
     # --- then: the store
 
     def describe(self, name: str = ITEM) -> SecretView:
