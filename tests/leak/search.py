@@ -31,6 +31,8 @@ FORMS = (
         "JSON",
         "JSON in UTF-8",
         "JSON in JSON",
+        "JSON of Go",
+        "JSON of Go in JSON",
         "a Python text",
         "JSON in a Python text",
         "hex",
@@ -58,11 +60,19 @@ def forms(value: str) -> Iterator[tuple[str, bytes]]:
     yield "JSON", escaped.encode()
     yield "JSON in UTF-8", json.dumps(value, ensure_ascii=False)[1:-1].encode()
     yield "JSON in JSON", json.dumps(escaped)[1:-1].encode()
+    yield "JSON of Go", (of_go := _json_of_go(value)).encode()
+    yield "JSON of Go in JSON", _json_of_go(of_go).encode()
     yield "a Python text", repr(value)[1:-1].encode()
     yield "JSON in a Python text", repr(escaped)[1:-1].encode()
     yield "hex", raw.hex().encode()
     yield "hex in capitals", raw.hex().upper().encode()
     yield "UTF-16", value.encode("utf-16-le")
+
+
+def _json_of_go(value: str) -> str:
+    """As Pulumi's CLI writes it: UTF-8, and escapes for what could be HTML."""
+    text = json.dumps(value, ensure_ascii=False)[1:-1]
+    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
 
 
 class Canaries:

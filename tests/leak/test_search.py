@@ -50,6 +50,11 @@ WRITTEN: dict[str, Callable[[str], str | bytes]] = {
     "JSON": lambda v: json.dumps({"value": v}),
     "JSON in UTF-8": lambda v: json.dumps([v], ensure_ascii=False),
     "JSON in JSON": lambda v: json.dumps({"plaintext": json.dumps(v)}),
+    # What Pulumi 3.192 made of the value of an input in `pulumi stack export --show-secrets`.
+    "JSON of Go in JSON": lambda v: {
+        ODD: '{"plaintext": "\\"Odd \\\\\\"secret\\\\\\" that\'s\\\\\\\\planted \\\\u0026 söhne+co/%41\\""}',
+        PLAIN: '{"plaintext": "\\"' + PLAIN + '\\""}',
+    }[v],
     "a Python text": lambda v: repr({"value": v}),
     "JSON in a Python text": lambda v: repr({"body": json.dumps({"value": v})}),
     "hex": lambda v: v.encode().hex(),
