@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import azure_rotator.policy
@@ -16,6 +16,7 @@ from azure_rotator.domain import schedule
 from azure_rotator.policy import ROTATED_SECRET, RULES, rotation_enabled, rotation_interval
 from azure_rotator.resources.secret import RotatedSecret
 from tests.rows import row
+from tests.unit.domain.steady import steady
 
 OFF = "auto_rotate is off: the credential grows old; set auto_rotate to True and a rotation_interval"
 MISSING = "rotation_interval is missing; set it to at most 90 days"
@@ -78,7 +79,7 @@ KEYS = st.sampled_from(["auto_rotate", "rotation_interval", "maxDays", "name", "
 
 
 @row("AK-68")
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no finding
+@steady
 @given(st.dictionaries(KEYS, ANYTHING), st.dictionaries(KEYS, ANYTHING))
 def test_whatever_a_property_holds_a_rule_has_an_answer(properties, config):
     for rule in RULES:
