@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
 from azure_sandbox.testing import Sandbox
 from tests.leak.life import Life
 from tests.rows import row
-
-# One life cycle for all searches: they run in one process.
-pytestmark = pytest.mark.xdist_group("a life cycle and its leaks")
 
 PLACES = (
     "the store's files",
@@ -24,32 +21,27 @@ PLACES = (
 )
 
 
-@pytest.fixture(scope="module")
-def life(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Life:
-    life = Life(tmp_path_factory.mktemp("life"), sandbox)
-    life.live()
-    return life
-
-
 @row("AK-29")
-@pytest.mark.parametrize("place", PLACES)
-def test_no_credential_is_in(life: Life, place: str):
-    assert life.evidence.leaks(place, life.canaries, tokens=True) == []
+def test_a_life_cycle_leaves_no_credential_anywhere(sandbox: Sandbox, tmp_path: Path):
+    life = Life(tmp_path, sandbox)
+    life.live()
+    leaks = {place: life.evidence.leaks(place, life.canaries, tokens=True) for place in PLACES}
+    assert {place: found for place, found in leaks.items() if found} == {}
+    _every_place_was_looked_at(life)
+    _every_secret_that_azure_told_was_searched_for(life)
 
 
-def test_every_place_was_looked_at(life: Life):
+def _every_place_was_looked_at(life: Life) -> None:
     assert set(life.evidence.found) == set(PLACES)
-    assert {finding.source.partition(" ")[0] for finding in life.evidence.found["the store's files"]} >= {
-        "store.db",
-        "store.db-wal",
-        "store.db-shm",
-    }
-    assert {table for table, _, _ in life.evidence.found["rows"]} >= {"audit", "events", "versions", "rotations"}
+    files = {finding.source.partition(" ")[0] for finding in life.evidence.found["the store's files"]}
+    assert files >= {"store.db", "store.db-wal", "store.db-shm"}
+    tables = {finding.source for finding in life.evidence.found["rows"]}
+    assert tables >= {"audit", "events", "versions", "rotations"}
     assert life.loggers >= {"azure", "msal", "httpx", "httpcore", "sqlalchemy", "asyncio"}
 
 
-def test_every_secret_that_azure_told_is_searched_for(life: Life):
-    """The search is for what the sandbox says that it handed out, not for what the store says that it got."""
+def _every_secret_that_azure_told_was_searched_for(life: Life) -> None:
+    """By what the sandbox says that it handed out, not by what the store says that it got."""
     handed_out = {
         secret.key_id: app
         for app in (life.workload, life.alone)
