@@ -36,7 +36,8 @@ class Settings:
     lease_seconds: float = 30.0
 
     def __repr__(self) -> str:
-        return f"Settings(store_url={self.store_url!r}, key_file={str(self.key_file)!r})"
+        place = self.store_url.rpartition("@")[2]  # a PostgreSQL URL may hold a password in front of it
+        return f"Settings(store={place!r}, key_file={str(self.key_file)!r})"
 
     @classmethod
     def read(cls, environment: Mapping[str, str], stack: Mapping[str, str] | None = None) -> Settings:

@@ -25,10 +25,12 @@ FENCED: dict[str, Step] = {
     "store_pending": lambda s: s.store.store_pending(
         s.claim, samples.version(s.item.item_id, s.made.rotation_id, number=3, stage=Stage.PENDING), LATER, LATER
     ),
-    "record_proof": lambda s: s.store.record_proof(s.claim, successes=1, attempts=0, next_attempt_at=LATER, at=LATER),
+    "record_proof": lambda s: s.store.record_proof(s.claim, successes=1, refusal=None, next_attempt_at=LATER, at=LATER),
     "publish": lambda s: s.store.publish(s.claim, samples.publication(s.item, s.pending, s.current)),
     "begin_retiring": lambda s: s.store.begin_retiring(s.claim, LATER),
-    "record_absence": lambda s: s.store.record_absence(s.claim, confirmations=1, next_attempt_at=LATER, at=LATER),
+    "record_absence": lambda s: s.store.record_absence(
+        s.claim, confirmations=1, attempts=0, next_attempt_at=LATER, at=LATER
+    ),
     "finish_retiring": lambda s: s.store.finish_retiring(s.claim, [s.current.version_id], LATER, done=True),
     "defer": lambda s: s.store.defer(
         s.claim, FAILURE, attempts=1, next_attempt_at=LATER, status="RotationFailed", at=LATER

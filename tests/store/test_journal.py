@@ -344,3 +344,104 @@ def test_nothing_is_inserted_twice_under_one_key(store: SqlUnitOfWork, file: Sto
 def test_not_found_is_told_apart_from_locked(store: SqlUnitOfWork):
     with pytest.raises(NotFound):
         store.insert_rotation(samples.rotation(samples.new_id()))
+
+
+# --- what a person's request changes
+
+
+def _parked(store: SqlUnitOfWork, item_id: str) -> Rotation:
+    made, claim = samples.started(store, item_id)
+    store.fail(claim, FAILURE, event=None, audit=samples.line(), undo_item=False, at=NOW)
+    store.release(claim)
+    return made
+
+
+def test_an_adoption_closes_a_parked_rotation(store: SqlUnitOfWork):
+    item, _ = samples.add_item(store)
+    parked = _parked(store, item.item_id)
+    store.insert_adoption(*_adoption(item.item_id))
+    found = store.get_rotation(parked.rotation_id)
+    assert found is not None
+    assert found.closed
+
+
+def test_an_adoption_waits_for_what_a_failed_rotation_left_in_azure(store: SqlUnitOfWork, file: StoreFile):
+    item, _ = samples.add_item(store)
+    _, claim, _ = samples.with_pending(store, item.item_id)
+    store.fail(claim, FAILURE, event=None, audit=samples.line(), undo_item=False, at=NOW)
+    store.release(claim)
+    before = file.everything()
+    with pytest.raises(Conflict, match="not finished"):
+        store.insert_adoption(*_adoption(item.item_id))
+    assert file.everything() == before
+
+
+def test_an_operation_that_backs_off_is_hastened(store: SqlUnitOfWork):
+    item, _ = samples.add_item(store)
+    made, claim = samples.started(store, item.item_id)
+    store.defer(claim, FAILURE, attempts=3, next_attempt_at=LATER, status=None, at=NOW)
+    store.hasten(made.rotation_id, NOW)
+    assert _next_attempt(store, made) == LATER  # somebody works on it
+    store.release(claim)
+    store.hasten(made.rotation_id, NOW)
+    assert _next_attempt(store, made) == NOW
+
+
+def test_a_retirement_is_not_hastened(store: SqlUnitOfWork):
+    item, first = samples.add_item(store)
+    made, _ = samples.published(store, item, first)
+    before = _next_attempt(store, made)
+    store.hasten(made.rotation_id, NOW)
+    assert _next_attempt(store, made) == before
+
+
+def _next_attempt(store: SqlUnitOfWork, made: Rotation) -> object:
+    found = store.get_rotation(made.rotation_id)
+    assert found is not None
+    return found.next_attempt_at
+
+
+def test_a_create_that_only_is_planned_is_withdrawn_although_its_lane_is_busy(store: SqlUnitOfWork):
+    target = samples.add_target(store)
+    item = samples.item(target.target_id, state=ItemState.CREATING)
+    made = samples.rotation(item.item_id, trigger=Trigger.CREATE)
+    store.insert_item(item, None, made, samples.line())
+    assert store.claim_lane(made.lane, "somebody", NOW) is not None
+    assert store.withdraw_create(made.rotation_id, samples.line(), NOW)
+    assert store.find_item(item_id=item.item_id) is None
+    assert store.item_known(item.item_id)
+    assert not store.withdraw_create(made.rotation_id, samples.line(), NOW)
+
+
+def test_a_create_that_somebody_works_on_is_not_withdrawn(store: SqlUnitOfWork, file: StoreFile):
+    target = samples.add_target(store)
+    item = samples.item(target.target_id, state=ItemState.CREATING)
+    made = samples.rotation(item.item_id, trigger=Trigger.CREATE)
+    store.insert_item(item, None, made, samples.line())
+    samples.claimed(store, made)
+    before = file.everything()
+    assert not store.withdraw_create(made.rotation_id, samples.line(), NOW)
+    assert file.everything() == before
+
+
+def test_whether_an_item_ever_minted(store: SqlUnitOfWork):
+    item, _ = samples.add_item(store)
+    assert not store.has_minted(item.item_id)
+    _, claim = samples.started(store, item.item_id)
+    assert not store.has_minted(item.item_id)
+    store.begin_minting(claim, NOW, mint_id=samples.new_id())
+    assert store.has_minted(item.item_id)
+
+
+def test_a_secret_that_is_hard_to_remove_does_not_hide_a_failed_rotation(store: SqlUnitOfWork):
+    item, first = samples.add_item(store)
+    made, _ = samples.published(store, item, first)
+    _parked(store, item.item_id)
+    claim = samples.claimed(store, made, now=LATER + DAY)
+    store.begin_retiring(claim, LATER)
+    partial = "RotationPartialSucceeded"
+    store.defer(claim, FAILURE, attempts=1, next_attempt_at=LATER, status=partial, at=LATER)
+    store.finish_retiring(claim, [first.version_id], LATER, done=True)
+    found = store.find_item(item_id=item.item_id)
+    assert found is not None
+    assert found.rotator_status == "RotationFailed"

@@ -66,19 +66,22 @@ def test_a_minted_version_is_pending_until_its_proof(store: SqlUnitOfWork):
 def test_proofs_are_counted_with_the_time_of_the_next(store: SqlUnitOfWork):
     item, _ = samples.add_item(store)
     made, claim, _ = samples.with_pending(store, item.item_id)
-    store.record_proof(claim, successes=2, attempts=0, next_attempt_at=LATER, at=NOW)
+    store.record_proof(claim, successes=2, refusal=None, next_attempt_at=LATER, at=NOW)
     proving = _rotation(store, made.rotation_id)
     assert (proving.state, proving.confirmations, proving.next_attempt_at) == (RotationState.PROVING, 2, LATER)
-    store.record_proof(claim, successes=0, attempts=3, next_attempt_at=LATER, at=NOW)
+    store.record_proof(claim, successes=0, refusal=FAILURE, next_attempt_at=LATER, at=NOW)
     refused = _rotation(store, made.rotation_id)
-    assert (refused.confirmations, refused.attempts) == (0, 3)
+    assert (refused.confirmations, refused.attempts) == (0, 0)
+    assert (refused.error_code, refused.error_text) == (FAILURE.code, FAILURE.text)
+    store.record_proof(claim, successes=1, refusal=None, next_attempt_at=LATER, at=NOW)
+    assert _rotation(store, made.rotation_id).error_code is None
 
 
 def test_publication_changes_everything_in_one_transaction(store: SqlUnitOfWork):
     item, current = samples.add_item(store, sealed_login=SealedBytes(b"\x00first login"))
     made, claim, pending = samples.with_pending(store, item.item_id)
     store.defer(claim, FAILURE, attempts=2, next_attempt_at=NOW, status="RotationFailed", at=NOW)
-    store.record_proof(claim, successes=3, attempts=2, next_attempt_at=NOW, at=NOW)
+    store.record_proof(claim, successes=3, refusal=None, next_attempt_at=NOW, at=NOW)
     change = samples.publication(item, pending, current)
     store.publish(claim, change)
 
@@ -186,7 +189,7 @@ def test_retiring_revokes_the_version_and_keeps_its_value_as_history(store: SqlU
     claim = samples.claimed(store, made, now=LATER + DAY)
     store.begin_retiring(claim, LATER + DAY)
     assert _rotation(store, made.rotation_id).state is RotationState.RETIRING
-    store.record_absence(claim, confirmations=2, next_attempt_at=LATER + 2 * DAY, at=LATER + DAY)
+    store.record_absence(claim, confirmations=2, attempts=0, next_attempt_at=LATER + 2 * DAY, at=LATER + DAY)
     looking = _rotation(store, made.rotation_id)
     assert (looking.confirmations, looking.next_attempt_at) == (2, LATER + 2 * DAY)
     store.finish_retiring(claim, [first.version_id], LATER + 2 * DAY, done=True)
@@ -262,7 +265,7 @@ COUNTS_START_ANEW: dict[str, Step] = {
 @pytest.mark.parametrize("step", COUNTS_START_ANEW.values(), ids=list(COUNTS_START_ANEW))
 def test_confirmations_of_one_look_never_count_for_the_next(store: SqlUnitOfWork, step: Step):
     scene = samples.scene(store)
-    store.record_absence(scene.claim, confirmations=2, next_attempt_at=NOW, at=NOW)
+    store.record_absence(scene.claim, confirmations=2, attempts=0, next_attempt_at=NOW, at=NOW)
     step(scene)
     assert _rotation(store, scene.made.rotation_id).confirmations == 0
 
@@ -271,12 +274,12 @@ BACK_OFF: dict[str, tuple[Step, int]] = {
     "an intent does not": (lambda s: s.store.begin_minting(s.claim, LATER, mint_id=samples.new_id()), 5),
     "a settled mint does not": (lambda s: s.store.mint_settled(s.claim, LATER), 5),
     "the begin of retiring does not": (lambda s: s.store.begin_retiring(s.claim, LATER), 5),
-    "a read that still lists it does not": (
-        lambda s: s.store.record_absence(s.claim, confirmations=0, next_attempt_at=NOW, at=NOW),
-        5,
+    "a read counts as its reader says": (
+        lambda s: s.store.record_absence(s.claim, confirmations=0, attempts=6, next_attempt_at=NOW, at=NOW),
+        6,
     ),
-    "a read that no longer lists it does": (
-        lambda s: s.store.record_absence(s.claim, confirmations=1, next_attempt_at=NOW, at=NOW),
+    "an answered proof does": (
+        lambda s: s.store.record_proof(s.claim, successes=0, refusal=FAILURE, next_attempt_at=NOW, at=NOW),
         0,
     ),
     "a stored mint does": (

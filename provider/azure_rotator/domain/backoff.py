@@ -8,7 +8,9 @@ from datetime import timedelta
 MAX_ATTEMPTS = 24
 _FIRST = timedelta(minutes=1)
 _LONGEST = timedelta(hours=6)
+_SHORTEST = timedelta(seconds=1)
 _LONGEST_PROOF = timedelta(seconds=15)
+_LONGEST_PAUSE = timedelta(days=1)
 
 
 def retry_delay(attempts: int, *, jitter: float, retry_after_seconds: float | None) -> timedelta:
@@ -25,11 +27,19 @@ def retry_delay(attempts: int, *, jitter: float, retry_after_seconds: float | No
 
 
 def pause(retry_after_seconds: float) -> timedelta:
-    """What a Retry-After asks for, in whole seconds: a fraction counts as one."""
-    return timedelta(seconds=math.ceil(retry_after_seconds))
+    """What a Retry-After asks for, in whole seconds: a fraction counts as one. No longer than a day: a service that
+    names a date years away has made a mistake, and the lane would be frozen until then.
+    """
+    return min(timedelta(seconds=math.ceil(min(retry_after_seconds, _LONGEST_PAUSE.total_seconds()))), _LONGEST_PAUSE)
 
 
-def proof_delay(refusals: int) -> timedelta:
-    """Delay after the ``refusals``-th refused proof in a row: 1, 2, 4, 8, 15 seconds. A new secret is accepted
-    everywhere after 4 to 18 seconds, minutes at worst (design/azure 2.3)."""
-    return min(timedelta(seconds=1 << min(refusals - 1, 10)), _LONGEST_PROOF)
+def proof_delay(elapsed: timedelta) -> timedelta:
+    """Delay after a refused proof, by the time since the secret was minted: about 1, 1, 2, 4, 8, 15, 15 … seconds. A
+    new secret is accepted everywhere after 4 to 18 seconds, minutes at worst (design/azure 2.3).
+    """
+    return min(max(elapsed, _SHORTEST), _LONGEST_PROOF)
+
+
+def listed_delay(attempts: int) -> timedelta:
+    """Delay after the ``attempts``-th read in a row that still lists what was removed: 1, 2, 4 … seconds, 6 hours."""
+    return min(_SHORTEST * (1 << min(attempts - 1, 16)), _LONGEST)

@@ -348,6 +348,7 @@ class UnitOfWork(Protocol):
 
     def insert_adoption(self, rotation: Rotation, version: Version) -> None:
         """An update adopts another credential: a rotation that starts in ``minted`` with its pending, adopted version.
+        A parked rotation of the item that has nothing left to clean up is closed by it (features 3.2).
 
         Raises:
             Conflict: ``ItemLocked`` when the item has an unpublished rotation, ``CredentialAlreadyManaged``.
@@ -361,6 +362,20 @@ class UnitOfWork(Protocol):
 
     def lanes(self) -> Sequence[str]:
         """Every lane the journal knows."""
+        ...
+
+    def has_minted(self, item_id: str) -> bool:
+        """Whether any operation of the item ever attempted to mint."""
+        ...
+
+    def hasten(self, rotation_id: str, at: datetime) -> None:
+        """Somebody asks for it now: an operation that backs off, and that nobody works on, is due at ``at``. A lane's
+        pause stays, and so does the date of a retirement."""
+        ...
+
+    def withdraw_create(self, rotation_id: str, audit: AuditLine, at: datetime) -> bool:
+        """Drop the item of a create that is ``planned`` and not worked on: nothing of it is in Azure, so the lane's
+        permit is not needed. Returns: whether it was so."""
         ...
 
     # the fenced state changes of a rotation
@@ -382,9 +397,10 @@ class UnitOfWork(Protocol):
         ...
 
     def record_proof(
-        self, claim: Claim, *, successes: int, attempts: int, next_attempt_at: datetime, at: datetime
+        self, claim: Claim, *, successes: int, refusal: Failure | None, next_attempt_at: datetime, at: datetime
     ) -> None:
-        """-> ``proving`` with ``confirmations`` successes and ``attempts`` refusals in a row."""
+        """-> ``proving`` with this many successes in a row. Azure answered: ``attempts`` is 0; ``refusal`` is kept as
+        the rotation's error, None clears it."""
         ...
 
     def publish(self, claim: Claim, publication: Publication) -> None:
@@ -396,7 +412,11 @@ class UnitOfWork(Protocol):
         """-> ``retiring``: committed before the first removal."""
         ...
 
-    def record_absence(self, claim: Claim, *, confirmations: int, next_attempt_at: datetime, at: datetime) -> None: ...
+    def record_absence(
+        self, claim: Claim, *, confirmations: int, attempts: int, next_attempt_at: datetime, at: datetime
+    ) -> None:
+        """So many reads in a row agree that something is gone; ``attempts`` is stored as given."""
+        ...
 
     def finish_retiring(self, claim: Claim, version_ids: Sequence[str], at: datetime, *, done: bool) -> None:
         """These versions are ``revoked`` (their sealed values stay as history). ``done``: the rotation is -> ``done``,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from azure_rotator.domain import rotation as machine
-from azure_rotator.domain.errors import Problem, rejection
+from azure_rotator.domain.errors import Conflict, Problem, rejection
 from azure_rotator.domain.model import AuthMode, Origin, RotatedSecret, RotationState, Stage, Target, Trigger, Version
 from azure_rotator.domain.parameters import SECRET_PARAMETERS, validate
 from azure_rotator.domain.schedule import next_rotation_at
@@ -166,6 +166,12 @@ class Changes:
         current = machine.current_version(versions)
         if current is not None and key_id == current.key_id.lower():
             number = max(current.number, 1)
+            if any(v.number == number and v.version_id != current.version_id for v in versions):
+                raise Conflict(
+                    "ItemLocked",
+                    f'the first rotation of "{item.name}" is under way, and gives it its value',
+                    hint="wait until it is published",
+                )
             corrected = replace(
                 current, number=number, sealed_value=self._c.sealed_value(current.version_id, number, given)
             )

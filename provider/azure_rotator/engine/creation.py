@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from azure_rotator.domain.errors import Conflict, rejection
+from azure_rotator.domain.errors import Conflict, RotatorError, rejection
 from azure_rotator.domain.model import (
     AuthMode,
     ItemState,
@@ -83,7 +83,11 @@ class Creation:
             audit = replace(audit, action="begin_create_item")
         self._c.uow.insert_item(item, version, rotation, audit)
         if rotation.state is not RotationState.DONE:
-            self._foreground.drive(rotation.rotation_id)
+            try:
+                self._foreground.drive(rotation.rotation_id)
+            except RotatorError as failed:
+                self._foreground.undo_create(rotation.rotation_id, failed)
+                raise
         self._c.uow.write_audit(self._c.audit("create_assoc_target_item", item.name, target=target.name))
         return self._items.finished(item.item_id)
 

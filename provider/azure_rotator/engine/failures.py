@@ -83,7 +83,7 @@ class Failures:
         """The item stays if its current credential certainly does; else the delete stays open and is tried again."""
         now = self._c.clock.now()
         failure = Failure(code=error.code, text=error.message)
-        if force:
+        if force and not isinstance(error, Unavailable):
             left = [v.key_id for v in versions if v.in_azure and ours(v)]
             audit = self._c.audit("delete_item", item.name, orphans=left, forced_over=error.code)
             self._c.uow.drop_item(claim, audit, now)

@@ -7,6 +7,7 @@ it a rotation is left to whoever comes next, and a create is undone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from azure_rotator.domain import rotation as machine
@@ -15,6 +16,7 @@ from azure_rotator.domain.model import Rotation, RotationState, Trigger
 from azure_rotator.domain.ports import Failure
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.runner import Ending, Outcome, Runner
+from azure_rotator.engine.steps import ours
 from azure_rotator.engine.views import iso
 
 _PUBLISHED = frozenset({RotationState.PUBLISHED, RotationState.RETIRING, RotationState.DONE})
@@ -28,6 +30,15 @@ _GIVEN_UP = {
 _NOUN = {Trigger.CREATE: "create", Trigger.DELETE: "delete"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """What a command does when its time is over."""
+
+    limit_at: datetime
+    undo: bool
+    force: bool
+
+
 class Foreground:
     """Drives operations for a command that waits."""
 
@@ -35,13 +46,32 @@ class Foreground:
         self._c = context
         self._runner = runner
 
-    def drive(self, rotation_id: str, *, resume: bool = False, force: bool = False) -> Rotation:
+    def limit_at(self) -> datetime:
+        """Until when a command that begins now waits."""
+        return self._c.clock.now() + self._c.limits.foreground
+
+    def drive(
+        self,
+        rotation_id: str,
+        *,
+        resume: bool = False,
+        force: bool = False,
+        limit_at: datetime | None = None,
+        undo: bool = True,
+    ) -> Rotation:
         """Run the operation until it is published (a delete: done).
+
+        Args:
+            rotation_id: The operation.
+            resume: Take a parked one up again.
+            force: A delete drops the item although Azure refuses, or does not answer within the limit.
+            limit_at: Until when to wait; the command's limit from now unless given.
+            undo: At the limit undo a create and call off a delete: whoever asked for it hears that it failed.
 
         Raises:
             RotatorError: Why it failed, or ``ItemLocked``, or the last refusal when the command's limit is reached.
         """
-        limit_at = self._c.clock.now() + self._c.limits.foreground
+        end = _End(limit_at=limit_at or self.limit_at(), undo=undo, force=force)
         failure: RotatorError | None = None
         while True:
             rotation = self._get(rotation_id)
@@ -51,25 +81,27 @@ class Foreground:
                 raise failure or _stored_failure(rotation)
             now = self._c.clock.now()
             if rotation.next_attempt_at > now:
-                self._wait_for(rotation, limit_at)
+                if not self._wait_for(rotation, end):
+                    return self._get(rotation_id)
                 continue
+            failed_before = rotation.state is RotationState.FAILED
             outcome = self._runner.run(rotation_id, resume=resume, force=force)
             if outcome.ending is not Ending.BUSY:
                 resume = False
-            failure = failure or outcome.error
+            if not failed_before:  # what failed it, not what the clean-up met
+                failure = outcome.error or failure
             rotation = self._get(rotation_id)
             if rotation.state is RotationState.FAILED and not resume and not self._cleaning_up(rotation, outcome):
                 raise failure or _stored_failure(rotation)
             if outcome.ending in {Ending.BUSY, Ending.LOST}:
-                self._wait_for_other(rotation, limit_at)
-            elif outcome.ending is Ending.WAITING and outcome.error is not None:
-                self._say_wait(rotation, outcome.error)
+                self._wait_for_other(rotation, end)
 
     def finish_due(self, *, item_id: str | None = None) -> None:
         """Run what is due (retirements above all) once, without waiting; a failure is recorded and stops nobody."""
         finishing = _PUBLISHED | {RotationState.FAILED}
         for rotation in self._c.uow.open_rotations(item_id=item_id):
-            if rotation.state in finishing and self._has_work(rotation):
+            due = rotation.next_attempt_at <= self._c.clock.now()
+            if due and rotation.state in finishing and self._has_work(rotation):
                 self.run_quietly(rotation.rotation_id)
 
     def _has_work(self, rotation: Rotation) -> bool:
@@ -105,11 +137,13 @@ class Foreground:
                 return outcome.error
             self._c.clock.wait_until(rotation.next_attempt_at)
 
-    def give_up(self, rotation: Rotation, failure: Failure) -> bool:
-        """Undo a create, or call off a delete that has not begun with the current credential.
+    def give_up(self, rotation: Rotation, failure: Failure, *, force: bool = False) -> bool:
+        """Undo a create, or call off a delete that has not begun with the current credential; or force it to its end.
 
         Returns: whether it was given up; if not, another process works on it or has brought it past that point.
         """
+        if rotation.trigger is Trigger.CREATE and self._withdraw(rotation, failure):
+            return True
         claim = self._c.uow.claim(rotation.rotation_id, self._c.worker, _AT_ANY_TIME)
         if claim is None:
             return False
@@ -124,6 +158,11 @@ class Foreground:
                 self._c.uow.fail(claim, failure, event=None, audit=audit, undo_item=True, at=now)
                 if self._next_step(self._get(rotation.rotation_id)) is machine.Step.DROP_ITEM:
                     self._c.uow.drop_item(claim, None, now)
+            elif rotation.trigger is Trigger.DELETE and force:
+                versions = self._c.uow.versions(rotation.item_id)
+                left = [v.key_id for v in versions if v.in_azure and ours(v)]
+                audit = self._c.audit("delete_item", path, orphans=left, forced_over=failure.code)
+                self._c.uow.drop_item(claim, audit, now)
             elif rotation.trigger is Trigger.DELETE and rotation.state is RotationState.PLANNED:
                 audit = self._c.audit("delete_item", path, result=failure.code)
                 self._c.uow.cancel_delete(claim, failure, audit, now)
@@ -134,6 +173,20 @@ class Foreground:
         if rotation.trigger is Trigger.CREATE:
             self.finish(rotation.rotation_id)
         return True
+
+    def undo_create(self, rotation_id: str, error: RotatorError) -> None:
+        """A create that failed leaves no item, as far as store and Azure let us now; reconcile does the rest."""
+        try:
+            rotation = self._c.uow.get_rotation(rotation_id)
+            if rotation is not None and not rotation.closed and rotation.state in machine.UNPUBLISHED:
+                self.give_up(rotation, Failure(code=error.code, text=error.message))
+        except RotatorError as failed:
+            self._c.observer.note("create not undone", rotation_id=rotation_id, code=failed.code)
+
+    def _withdraw(self, rotation: Rotation, failure: Failure) -> bool:
+        item = self._c.uow.find_item(item_id=rotation.item_id)
+        audit = self._c.audit("create_item", item.name if item else rotation.item_id, result=failure.code)
+        return self._c.uow.withdraw_create(rotation.rotation_id, audit, self._c.clock.now())
 
     # --- private --------------------------------------------------------------------------------------------------
 
@@ -154,25 +207,26 @@ class Foreground:
         soon = self._c.clock.now() + self._c.limits.absent_spacing
         return outcome.ending is Ending.WAITING and rotation.next_attempt_at <= soon
 
-    def _say_wait(self, rotation: Rotation, error: RotatorError) -> None:
-        self._c.observer.say(f"{error.message}; next attempt at {iso(rotation.next_attempt_at)}")
-
-    def _wait_for(self, rotation: Rotation, limit_at: datetime) -> None:
-        if rotation.next_attempt_at > limit_at:
+    def _wait_for(self, rotation: Rotation, end: _End) -> bool:
+        """Wait for the operation's time. Returns: whether to go on; not after a forced end."""
+        if rotation.next_attempt_at > end.limit_at:
             failure = Failure(
                 code=rotation.error_code or "AzureUnavailable",
                 text=rotation.error_text or "Azure did not answer in time",
             )
-            raise self._left(rotation, failure)
-        self._c.observer.note(
-            "waiting", rotation_id=rotation.rotation_id, state=rotation.state.value, until=iso(rotation.next_attempt_at)
-        )
+            return self._leave(rotation, failure, end)
+        at = iso(rotation.next_attempt_at)
+        if rotation.error_text and rotation.next_attempt_at - self._c.clock.now() > self._c.limits.absent_spacing:
+            self._c.observer.say(f"{rotation.error_text}; next attempt at {at}")
+        self._c.observer.note("waiting", rotation_id=rotation.rotation_id, state=rotation.state.value, until=at)
         self._c.clock.wait_until(rotation.next_attempt_at)
+        return True
 
-    def _wait_for_other(self, rotation: Rotation, limit_at: datetime) -> None:
+    def _wait_for_other(self, rotation: Rotation, end: _End) -> None:
         now = self._c.clock.now()
-        if now >= limit_at:
-            raise self._left(rotation, self._why_held(rotation))
+        if now >= end.limit_at:
+            self._leave(rotation, self._why_held(rotation), end)
+            return
         self._c.clock.wait_until(now + _POLL)
 
     def _why_held(self, rotation: Rotation) -> Failure:
@@ -184,20 +238,27 @@ class Foreground:
         self._c.uow.release(permit)
         return Failure(code="AzureThrottled", text="Azure asked for a pause of the requests about this application")
 
-    def _left(self, rotation: Rotation, failure: Failure) -> RotatorError:
-        """The command's limit is reached: undo a create, call off a delete, leave a rotation to whoever comes next."""
+    def _leave(self, rotation: Rotation, failure: Failure, end: _End) -> bool:
+        """The command's limit is reached: undo a create, call off a delete or force it, leave a rotation to whoever
+        comes next.
+
+        Returns: False, after a forced delete. Raises: what the command ends with.
+        """
         details: dict[str, object] = {}
-        if rotation.trigger in _GIVEN_UP and self.give_up(rotation, failure):
-            end, hint = _GIVEN_UP[rotation.trigger]
+        given_up = end.undo and rotation.trigger in _GIVEN_UP and self.give_up(rotation, failure, force=end.force)
+        if given_up and end.force:
+            return False
+        if given_up:
+            told, hint = _GIVEN_UP[rotation.trigger]
         else:
             at = iso(rotation.next_attempt_at)
-            end = (
-                f"the {_NOUN.get(rotation.trigger, 'rotation')} is {rotation.state.value}, the next attempt is at {at}"
-            )
-            hint = "the present version stays current; azure-rotator reconcile goes on with it"
+            noun = _NOUN.get(rotation.trigger, "rotation")
+            told = f"the {noun} is {rotation.state.value}, the next attempt is at {at}"
+            present = "" if rotation.trigger in _GIVEN_UP else "the present version stays current; "
+            hint = f"{present}azure-rotator reconcile goes on with it"
             details = {"rotation_id": rotation.rotation_id, "next_attempt_at": at}
         kind = Conflict if failure.code == "ItemLocked" else Unavailable
-        return kind(failure.code, f"{failure.text}; {end}", hint=hint, details=details)
+        raise kind(failure.code, f"{failure.text}; {told}", hint=hint, details=details)
 
 
 def _stored_failure(rotation: Rotation) -> RotatorError:

@@ -6,10 +6,12 @@ a person made is never touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 
-from azure_rotator.domain.errors import LeaseLost, RotatorError
+from azure_rotator.domain.errors import LeaseLost, NotFound, RotatorError
 from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, RotationState, Target
 from azure_rotator.domain.ports import Application, Identity, LaneClaim
 from azure_rotator.domain.rotation import UNPUBLISHED
@@ -22,11 +24,11 @@ from azure_rotator.rotators.app_secret import orphans_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """One application to look at, and who may look."""
+    """One application to look at, and who may look: identities are opened one at a time, when their turn comes."""
 
     lane: str
     app_id: str
-    acting: Identity
+    who: tuple[Callable[[], Identity], ...]
 
 
 class Reconcile:
@@ -51,12 +53,12 @@ class Reconcile:
         if target is not None and self._c.uow.find_target(name=target) is None:
             raise target_not_found(target)
         problems: list[Facts] = []
-        rotations = [self._finish(r, problems, dry_run=dry_run) for r in self._open(target)]
+        limit_at = self._foreground.limit_at()
+        rotations = [self._finish(r, problems, limit_at, dry_run=dry_run) for r in self._open(target)]
         orphans: list[Orphan] = []
-        for place in self._places(target, problems):
-            try:
-                orphans += self._sweep(place, dry_run=dry_run)
-            except RotatorError as failed:
+        for place in self._places(target):
+            failed = self._look(place, orphans, dry_run=dry_run)
+            if failed is not None:
                 problems.append(_problem(f"application {place.app_id}", failed))
         return Reconciliation(
             dry_run=dry_run, rotations=tuple(rotations), orphans=tuple(orphans), problems=tuple(problems)
@@ -76,7 +78,7 @@ class Reconcile:
         named = self._c.uow.find_target(name=target)
         return list(self._c.uow.list_items(target_id=named.target_id)) if named else []
 
-    def _finish(self, rotation: Rotation, problems: list[Facts], *, dry_run: bool) -> Facts:
+    def _finish(self, rotation: Rotation, problems: list[Facts], limit_at: datetime, *, dry_run: bool) -> Facts:
         rotation = self._c.uow.get_rotation(rotation.rotation_id) or rotation
         item = self._c.uow.find_item(item_id=rotation.item_id)
         facts: Facts = {
@@ -86,7 +88,7 @@ class Reconcile:
             "state": rotation.state.value,
         }
         if rotation.next_attempt_at <= self._c.clock.now() and not dry_run:
-            failed = self._go_on(rotation)
+            failed = self._go_on(rotation, limit_at)
             if failed is not None:
                 problems.append(_problem(str(facts["path"]), failed))
         after = self._c.uow.get_rotation(rotation.rotation_id) or rotation
@@ -97,70 +99,75 @@ class Reconcile:
             "next_attempt_at": None if ended else iso(after.next_attempt_at),
         }
 
-    def _go_on(self, rotation: Rotation) -> RotatorError | None:
-        """Returns: what keeps it from its end."""
+    def _go_on(self, rotation: Rotation, limit_at: datetime) -> RotatorError | None:
+        """Returns: what keeps it from its end. At the limit nothing is undone: it is somebody else's."""
         try:
             if rotation.state in UNPUBLISHED - {RotationState.FAILED}:
-                self._foreground.drive(rotation.rotation_id)
+                self._foreground.drive(rotation.rotation_id, limit_at=limit_at, undo=False)
                 return None
             return self._foreground.finish(rotation.rotation_id)
         except RotatorError as failed:
             return failed
 
-    def _places(self, target: str | None, problems: list[Facts]) -> Iterator[_Place]:
-        """Each application that items use, then each that the journal remembers, by a Target of its tenant."""
-        seen: set[str] = set()
+    def _places(self, target: str | None) -> list[_Place]:
+        """Each application that items use or the journal remembers, with everybody who may look: whoever acts for an
+        item of it, then the Targets of its tenant."""
+        who: dict[str, list[Callable[[], Identity]]] = {}
         for item in self._items(target):
-            if item.state is not ItemState.ACTIVE:
-                continue
-            try:
-                owner = self._c.target_of(item)
-                lane = self._c.lane(owner, item.app_id)
-                if lane not in seen:
-                    acting = self._c.acting_identity(item, owner, self._c.uow.versions(item.item_id))
-                    seen.add(lane)
-                    yield _Place(lane=lane, app_id=item.app_id, acting=acting)
-            except RotatorError as failed:
-                problems.append(_problem(item.name, failed))
+            keeper = self._c.uow.find_target(target_id=item.target_id)
+            if keeper is not None and item.state is ItemState.ACTIVE:
+                who.setdefault(self._c.lane(keeper, item.app_id), []).append(partial(self._item_identity, item, keeper))
         targets = [t for t in self._c.uow.list_targets() if target is None or t.name == target]
-        for lane in self._c.uow.lanes():
-            if lane in seen:
-                continue
-            _, tenant_id, app_id = lane.split(":", 2)
-            keeper = next((t for t in targets if t.tenant_id == tenant_id), None)
-            if keeper is not None:
-                yield from self._remembered(lane, app_id, keeper, problems)
+        for lane in dict.fromkeys((*who, *self._c.uow.lanes())):
+            tenant_id = lane.split(":", 2)[1]
+            fitting = [partial(self._c.target_identity, t) for t in targets if t.tenant_id == tenant_id]
+            if fitting:
+                who.setdefault(lane, []).extend(fitting)
+        return [_Place(lane=lane, app_id=lane.split(":", 2)[2], who=tuple(may)) for lane, may in who.items()]
 
-    def _remembered(self, lane: str, app_id: str, keeper: Target, problems: list[Facts]) -> Iterator[_Place]:
-        try:
-            yield _Place(lane=lane, app_id=app_id, acting=self._c.target_identity(keeper))
-        except RotatorError as failed:
-            problems.append(_problem(f"application {app_id}", failed))
+    def _item_identity(self, item: RotatedSecret, target: Target) -> Identity:
+        return self._c.acting_identity(item, target, self._c.uow.versions(item.item_id))
 
-    def _sweep(self, place: _Place, *, dry_run: bool) -> list[Orphan]:
+    def _look(self, place: _Place, orphans: list[Orphan], *, dry_run: bool) -> RotatorError | None:
+        """Look as one after the other until one may. Returns: why nobody could; the last one's reason."""
+        failed: RotatorError | None = None
+        for identity in place.who:
+            try:
+                orphans += self._sweep(place, identity(), dry_run=dry_run)
+            except NotFound as gone:
+                if gone.code == "ApplicationNotFound":
+                    return None  # and its orphans with it
+                failed = gone
+            except RotatorError as refused:
+                failed = refused
+            else:
+                return None
+        return failed
+
+    def _sweep(self, place: _Place, acting: Identity, *, dry_run: bool) -> list[Orphan]:
         if dry_run:
-            return [o for o, _ in self._found(place)]
+            return [o for o, _ in self._found(place, acting)]
         claim = self._c.uow.claim_lane(place.lane, self._c.worker, self._c.clock.now())
         if claim is None:
             return []  # a rotation works on it now, and looks for orphans itself
         try:
-            return self._remove(place, claim)
+            return self._remove(place, acting, claim)
         except LeaseLost:
             return []
         finally:
             self._c.uow.release(claim)
 
-    def _remove(self, place: _Place, claim: LaneClaim) -> list[Orphan]:
+    def _remove(self, place: _Place, acting: Identity, claim: LaneClaim) -> list[Orphan]:
         removed = []
-        for orphan, application in self._found(place):
+        for orphan, application in self._found(place, acting):
             self._c.uow.extend(claim)
-            self._c.directory.remove_password(place.acting, application.object_id, orphan.key_id)
+            self._c.directory.remove_password(acting, application.object_id, orphan.key_id)
             self._c.uow.write_audit(self._c.audit("remove_orphan", place.app_id, key_id=orphan.key_id))
             removed.append(orphan)
         return removed
 
-    def _found(self, place: _Place) -> list[tuple[Orphan, Application]]:
-        application = self._c.directory.get_application(place.acting, place.app_id)
+    def _found(self, place: _Place, acting: Identity) -> list[tuple[Orphan, Application]]:
+        application = self._c.directory.get_application(acting, place.app_id)
         return [
             (Orphan(app_id=place.app_id, key_id=p.key_id, display_name=p.display_name), application)
             for p in orphans_of(self._c.uow, application, store_id=self._c.uow.store_id())

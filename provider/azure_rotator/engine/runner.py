@@ -68,7 +68,14 @@ class Runner:
         except LeaseLost:
             return Outcome(ending=Ending.LOST)
         finally:
+            self._release(claim)
+
+    def _release(self, claim: Claim) -> None:
+        try:
             self._c.uow.release(claim)
+        except RotatorError as failed:
+            # What this run came to matters more; the lease runs out by itself.
+            self._c.observer.note("lease not released", rotation_id=claim.rotation_id, code=failed.code)
 
     def _loop(self, claim: Claim, *, resume: bool, force: bool) -> Outcome:
         error: RotatorError | None = None

@@ -14,6 +14,7 @@ from azure_rotator.domain.model import (
     RotatedSecret,
     Rotation,
     Stage,
+    Target,
     Trigger,
     Version,
 )
@@ -25,6 +26,7 @@ from azure_rotator.engine.creation import Creation
 from azure_rotator.engine.foreground import Foreground, when_locked
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.preflight import Preflight
+from azure_rotator.engine.steps import ours
 from azure_rotator.engine.views import Deletion, RotationResult, SecretView, Value, iso
 
 
@@ -74,10 +76,10 @@ class Secrets:
         item = self._items.find(name=name, item_id=item_id)
         target = self._c.target_of(item)
         before, started_at = self._c.uow.versions(item.item_id), self._c.clock.now()
-        request = request_id or self._c.new_id()
-        rotation = self._c.uow.insert_rotation(
-            self._items.new_rotation(item, target, Trigger.MANUAL, key=f"{item.item_id}/request/{request}")
-        )
+        rotation = self._requested(item, target, request_id or self._c.new_id())
+        if rotation.closed:  # the same request once failed for good, and is asked again
+            rotation = self._requested(item, target, self._c.new_id())
+        self._c.uow.hasten(rotation.rotation_id, self._c.clock.now())
         rotation = self._foreground.drive(rotation.rotation_id, resume=True)
         view = self._items.finished(item.item_id)
         return RotationResult(
@@ -87,6 +89,11 @@ class Secrets:
             status=view.item.rotator_status.value if view.item.rotator_status else None,
             key_id=view.key_id,
             notes=_notes(before, view.versions, started_at),
+        )
+
+    def _requested(self, item: RotatedSecret, target: Target, request: str) -> Rotation:
+        return self._c.uow.insert_rotation(
+            self._items.new_rotation(item, target, Trigger.MANUAL, key=f"{item.item_id}/request/{request}")
         )
 
     def delete(
@@ -103,12 +110,7 @@ class Secrets:
             RotatorError: Azure refused: the item stays.
         """
         item = self._items.find(name=name, item_id=item_id, store_id=store_id, deleting=True)
-        if item.delete_protection:
-            raise Conflict(
-                "DeleteProtected",
-                f'"{item.name}" is protected against deletion',
-                hint="set delete_protection to false first",
-            )
+        _refuse_protected(item)
         versions = self._c.uow.versions(item.item_id)
         target = self._c.uow.find_target(target_id=item.target_id)
         lane = self._c.lane(target, item.app_id) if target else f"application:?:{item.app_id}"
@@ -117,14 +119,15 @@ class Secrets:
             lane=lane,
         )
         operation = when_locked(self._c, lambda: self._begin_delete(item.item_id, begin))
+        self._c.uow.hasten(operation.rotation_id, self._c.clock.now())
         self._foreground.drive(operation.rotation_id, force=force)
-        ours = [v for v in versions if v.in_azure and (v.origin is Origin.MINTED or v.stage is Stage.PREVIOUS)]
+        removable = [v for v in versions if v.in_azure and ours(v)]
         left = [v.key_id for v in versions if v.origin is Origin.ADOPTED and v.stage is Stage.CURRENT]
         orphaned = self._orphaned(item.name, operation)
         return Deletion(
             item_id=item.item_id,
             item_name=item.name,
-            revoked=tuple(v.key_id for v in ours if v.key_id not in orphaned),
+            revoked=tuple(v.key_id for v in removable if v.key_id not in orphaned),
             left_in_azure=tuple(left),
             orphans=orphaned,
         )
@@ -133,6 +136,7 @@ class Secrets:
         item = self._c.uow.find_item(item_id=item_id)
         if item is None:
             raise NotFound("ItemNotFound", "the item was deleted by another process", details={"gone": True})
+        _refuse_protected(item)  # again, on the row whose revision is named: it may have changed while we waited
         return self._c.uow.begin_delete(begin, revision=item.revision)
 
     def _orphaned(self, path: str, operation: Rotation) -> tuple[str, ...]:
@@ -186,6 +190,15 @@ class Secrets:
             client_secret=value,
             key_id=chosen.key_id,
             expires_at=iso(chosen.expires_at),
+        )
+
+
+def _refuse_protected(item: RotatedSecret) -> None:
+    if item.delete_protection:
+        raise Conflict(
+            "DeleteProtected",
+            f'"{item.name}" is protected against deletion',
+            hint="set delete_protection to false first",
         )
 
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from azure_rotator.domain import rotation as machine
-from azure_rotator.domain.backoff import proof_delay
+from azure_rotator.domain.backoff import listed_delay, proof_delay
 from azure_rotator.domain.errors import Forbidden, LeaseLost, NotFound, RotatorError, Unavailable
 from azure_rotator.domain.model import AuthMode, Origin, RotatedSecret, Rotation, Stage, Target, Trigger, Version
-from azure_rotator.domain.ports import Claim, Identity, Job, Publication, Removal, Rotator
+from azure_rotator.domain.ports import Claim, Failure, Identity, Job, Publication, Removal, Rotator
 from azure_rotator.domain.rotation import Step
 from azure_rotator.domain.schedule import credential_end_at, next_rotation_at, overlap
 from azure_rotator.engine.context import Context
 
-# AADSTS numbers: the client secret is wrong (or was removed); the tenant does not know the application (any more).
-_SECRET_IS_GONE = frozenset({7000215, 700016})
+# AADSTS number of a login whose client secret is wrong, was removed, or is not accepted yet.
+_SECRET_REFUSED = 7000215
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,22 +131,27 @@ class Steps:
             return
         now = self._c.clock.now()
         self._c.uow.record_proof(
-            work.claim, successes=work.rotation.confirmations + 1, attempts=0, next_attempt_at=now, at=now
+            work.claim, successes=work.rotation.confirmations + 1, refusal=None, next_attempt_at=now, at=now
         )
 
     def _refused_proof(self, work: Work, refused: Forbidden) -> None:
         """A refusal resets the count: a new secret is accepted by one front end before the other (F01, F03)."""
         now = self._c.clock.now()
-        if work.rotation.proof_deadline_at is not None and now >= work.rotation.proof_deadline_at:
+        deadline_at = work.rotation.proof_deadline_at or now
+        if now >= deadline_at:
             raise Forbidden(
                 "VerificationTimeout",
                 f'"{work.item.name}": Entra did not accept the new secret in time; it is not published',
                 hint="the previous secret stays current; rotate again",
                 details={"aadsts": refused.details.get("aadsts")},
             )
-        refusals = work.rotation.attempts + 1
+        elapsed = now - (deadline_at - self._c.limits.proof_deadline)
         self._c.uow.record_proof(
-            work.claim, successes=0, attempts=refusals, next_attempt_at=now + proof_delay(refusals), at=now
+            work.claim,
+            successes=0,
+            refusal=Failure(code=refused.code, text=refused.message),
+            next_attempt_at=now + proof_delay(elapsed),
+            at=now,
         )
 
     def _publish(self, work: Work) -> None:
@@ -206,7 +211,8 @@ class Steps:
             if self._remove(work, version.key_id):
                 self._c.uow.finish_retiring(work.claim, [version.version_id], self._c.clock.now(), done=False)
             return
-        work.rotator.sweep(self._job(work, whole_item=True))
+        if self._c.uow.has_minted(work.item.item_id):
+            work.rotator.sweep(self._job(work, whole_item=True))
         self._c.uow.begin_retiring(work.claim, self._c.clock.now())
 
     def _delete_current(self, work: Work) -> None:
@@ -221,7 +227,7 @@ class Steps:
             # very secret is refused says that it is gone; repeatedly, since a front end may not know a new one yet. No
             # other refusal says so: of a disabled application, an expired secret, a token.
             own = work.item.authentication is AuthMode.USER
-            if not (own and refused.details.get("aadsts") in _SECRET_IS_GONE and work.claim.fence > 1):
+            if not (own and refused.details.get("aadsts") == _SECRET_REFUSED and work.claim.fence > 1):
                 raise
             gone = self._absence_agreed(work, absent=True)
         if gone:
@@ -247,8 +253,10 @@ class Steps:
         if confirmations >= machine.ABSENT_READS_IN_A_ROW:
             return True
         now = self._c.clock.now()
+        attempts = work.rotation.attempts + (not absent)
+        pause = self._c.limits.absent_spacing if absent else listed_delay(attempts)
         self._c.uow.record_absence(
-            work.claim, confirmations=confirmations, next_attempt_at=now + self._c.limits.absent_spacing, at=now
+            work.claim, confirmations=confirmations, attempts=attempts, next_attempt_at=now + pause, at=now
         )
         return False
 

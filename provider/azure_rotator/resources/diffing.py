@@ -101,7 +101,7 @@ def refuse_replacement(olds: Bag, news: Bag, difference: Difference) -> None:
         raise Conflict(
             "CredentialWouldBeRevoked",
             f'"{name}" would be deleted first, and with it secret {olds.get("key_id")}, which the new item adopts',
-            hint="leave api_id out to have a new secret minted, or change name too: then the new item is made first",
+            hint="leave api_id out to have a new secret minted",
         )
 
 

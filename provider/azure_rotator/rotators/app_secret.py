@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from azure_rotator.domain.errors import NotFound
+from azure_rotator.domain.errors import Forbidden, NotFound
 from azure_rotator.domain.names import Stamp
 from azure_rotator.domain.ownership import orphans, own_stamps
 from azure_rotator.domain.ports import (
@@ -25,6 +25,9 @@ from azure_rotator.domain.ports import (
     Removal,
     UnitOfWork,
 )
+
+# AADSTS number of a login by an application that the tenant does not know (any more).
+_UNKNOWN_APPLICATION = 700016
 
 
 class AppSecretRotator:
@@ -46,21 +49,16 @@ class AppSecretRotator:
         return self._directory.add_password(job.acting, object_id, str(stamp), end_at)
 
     def recover(self, job: Job) -> bool:
-        try:
-            application = self._directory.get_application(job.acting, job.app_id)
-        except NotFound:
-            return True
-        return not self._remove_orphans(job, application, own_operation=job.rotation.rotation_id)
+        application = self._application(job)
+        return application is None or not self._remove_orphans(job, application, own_operation=job.rotation.rotation_id)
 
     def prove(self, candidate: Identity) -> None:
         self._login.prove(candidate)
 
     def remove(self, job: Job, key_id: str) -> Removal:
-        try:
-            application = self._directory.get_application(job.acting, job.app_id)
-        except NotFound:
-            # The application is gone, and its secrets with it.
-            return Removal.REMOVED
+        application = self._application(job)
+        if application is None:
+            return Removal.ABSENT
         job.guard()
         if self._directory.remove_password(job.acting, application.object_id, key_id):
             return Removal.REMOVED
@@ -68,11 +66,20 @@ class AppSecretRotator:
         return Removal.LISTED if listed else Removal.ABSENT
 
     def sweep(self, job: Job) -> Sequence[PasswordCredential]:
+        application = self._application(job)
+        return () if application is None else self._remove_orphans(job, application, own_operation=None)
+
+    def _application(self, job: Job) -> Application | None:
+        """The application, or None when it is gone and its secrets with it (F34). One that rotates itself is told so at
+        its login."""
         try:
-            application = self._directory.get_application(job.acting, job.app_id)
+            return self._directory.get_application(job.acting, job.app_id)
         except NotFound:
-            return ()
-        return self._remove_orphans(job, application, own_operation=None)
+            return None
+        except Forbidden as refused:
+            if refused.details.get("aadsts") == _UNKNOWN_APPLICATION and job.acting.client_id == job.app_id:
+                return None
+            raise
 
     def _remove_orphans(
         self, job: Job, application: Application, *, own_operation: str | None

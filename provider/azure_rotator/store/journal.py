@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, case, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, exists, insert, literal, or_, select, update
 
 from azure_rotator.domain.errors import Conflict, NotFound
-from azure_rotator.domain.model import ItemState, Rotation, RotationState, Stage, Version
+from azure_rotator.domain.model import AuditLine, ItemState, Rotation, RotationState, Stage, Trigger, Version
+from azure_rotator.store import audit as audit_rows
 from azure_rotator.store import tables
 from azure_rotator.store.connect import Database
 from azure_rotator.store.faults import RuleBroken
@@ -69,6 +71,51 @@ class JournalRows:
         with self._db.reading() as connection:
             return list(connection.execute(statement).scalars())
 
+    def has_minted(self, item_id: str) -> bool:
+        statement = (
+            select(mints.c.mint_id)
+            .join_from(mints, rotations, mints.c.rotation_id == rotations.c.rotation_id)
+            .where(rotations.c.item_id == item_id)
+            .limit(1)
+        )
+        with self._db.reading() as connection:
+            return connection.execute(statement).first() is not None
+
+    def hasten(self, rotation_id: str, at: datetime) -> None:
+        waits_for_its_time = rotations.c.state.in_([RotationState.PUBLISHED, RotationState.DONE])
+        statement = (
+            update(rotations)
+            .where(
+                rotations.c.rotation_id == rotation_id,
+                rotations.c.next_attempt_at > at,
+                ~waits_for_its_time,
+                is_free(rotations.c.lease_until),
+            )
+            .values(next_attempt_at=at)
+        )
+        with self._db.writing() as connection:
+            connection.execute(statement)
+
+    def withdraw_create(self, rotation_id: str, audit: AuditLine, at: datetime) -> bool:
+        withdrawn = (
+            update(rotations)
+            .where(
+                rotations.c.rotation_id == rotation_id,
+                rotations.c.trigger == Trigger.CREATE,
+                rotations.c.state == RotationState.PLANNED,
+                is_free(rotations.c.lease_until),
+            )
+            .values(state=RotationState.FAILED, closed=True, fence=rotations.c.fence + 1, updated_at=at)
+            .returning(rotations.c.item_id)
+        )
+        with self._db.writing() as connection:
+            item_id = connection.execute(withdrawn).scalar_one_or_none()
+            if item_id is None:
+                return False
+            connection.execute(delete(items).where(items.c.item_id == item_id))
+            audit_rows.add_line(connection, audit)
+            return True
+
     def insert_rotation(self, rotation: Rotation) -> Rotation:
         """See ``ports.UnitOfWork``.
 
@@ -99,6 +146,7 @@ class JournalRows:
             with self._db.writing() as connection:
                 item = _locked_item(connection, rotation.item_id)
                 name = _refuse_unless_in_use(item, rotation.item_id)
+                _close_parked(connection, rotation)
                 connection.execute(insert(rotations).values(tables.values_of(rotation)))
                 add_version(connection, version)
         except RuleBroken as broken:
@@ -203,6 +251,8 @@ def _close_others(connection: Connection, rotation: Rotation) -> None:
         .values(
             state=case((published, _state(RotationState.DONE)), else_=_state(RotationState.FAILED)),
             closed=~published,
+            error_code=case((published, rotations.c.error_code), else_=literal("ItemLocked")),
+            error_text=case((published, rotations.c.error_text), else_=literal("the item was deleted meanwhile")),
             fence=rotations.c.fence + 1,
             worker=None,
             lease_until=None,
@@ -218,6 +268,23 @@ def _close_others(connection: Connection, rotation: Rotation) -> None:
         update(items)
         .where(items.c.item_id == rotation.item_id)
         .values(state=ItemState.DELETING, revision=items.c.revision + 1, modified_at=rotation.created_at)
+    )
+
+
+def _close_parked(connection: Connection, rotation: Rotation) -> None:
+    left = versions.c.rotation_id == rotations.c.rotation_id
+    connection.execute(
+        update(rotations)
+        .where(
+            rotations.c.item_id == rotation.item_id,
+            rotations.c.trigger != Trigger.DELETE,
+            rotations.c.state == RotationState.FAILED,
+            rotations.c.closed.is_(False),
+            rotations.c.mint_uncertain.is_(False),
+            ~exists().where(left, versions.c.stage == Stage.ABANDONED),
+            is_free(rotations.c.lease_until),
+        )
+        .values(closed=True, updated_at=rotation.created_at)
     )
 
 

@@ -1,9 +1,10 @@
 """The steps of a running rotation: each one transaction, under the fence, extending lease and permit.
 
 A step that finds its rotation or its lane with somebody else raises ``LeaseLost`` and changes nothing. ``attempts``
-counts failures in a row, so what is known to have worked sets it to 0: a stored mint, a publication, a read that no
-longer lists the credential. An intent does not. ``confirmations`` belong to what is looked at now; whatever begins or
-ends such a look sets them to 0, or an old count would vouch for a new credential.
+counts failures in a row, so what is known to have worked sets it to 0: a stored mint, an answered proof, a
+publication, a removal. An intent does not, and a read does not: reads work while writes fail. ``confirmations``
+belong to what is looked at now; whatever begins or ends such a look sets them to 0, or an old count would vouch for a
+new credential.
 """
 
 from __future__ import annotations
@@ -80,8 +81,9 @@ class Steps:
             raise already_managed(self._db, version.key_id) from None
 
     def record_proof(
-        self, claim: Claim, *, successes: int, attempts: int, next_attempt_at: datetime, at: datetime
+        self, claim: Claim, *, successes: int, refusal: Failure | None, next_attempt_at: datetime, at: datetime
     ) -> None:
+        shown = _NO_ERROR if refusal is None else {"error_code": refusal.code, "error_text": refusal.text}
         with self._db.writing() as connection:
             self._advance(
                 connection,
@@ -89,8 +91,9 @@ class Steps:
                 at,
                 state=RotationState.PROVING,
                 confirmations=successes,
-                attempts=attempts,
+                attempts=0,
                 next_attempt_at=next_attempt_at,
+                **shown,
             )
 
     def publish(self, claim: Claim, publication: Publication) -> None:
@@ -139,11 +142,17 @@ class Steps:
         with self._db.writing() as connection:
             self._advance(connection, claim, at, state=RotationState.RETIRING, confirmations=0)
 
-    def record_absence(self, claim: Claim, *, confirmations: int, next_attempt_at: datetime, at: datetime) -> None:
-        changes: dict[str, Any] = {"attempts": 0} if confirmations else {}
+    def record_absence(
+        self, claim: Claim, *, confirmations: int, attempts: int, next_attempt_at: datetime, at: datetime
+    ) -> None:
         with self._db.writing() as connection:
             self._advance(
-                connection, claim, at, confirmations=confirmations, next_attempt_at=next_attempt_at, **changes
+                connection,
+                claim,
+                at,
+                confirmations=confirmations,
+                attempts=attempts,
+                next_attempt_at=next_attempt_at,
             )
 
     def finish_retiring(self, claim: Claim, version_ids: Sequence[str], at: datetime, *, done: bool) -> None:
@@ -331,7 +340,13 @@ def _reopen(connection: Connection, item_id: str, at: datetime) -> None:
 
 def _show(connection: Connection, item_id: str, status: RotatorStatus, error: dict[str, Any]) -> None:
     # Without a new revision: a failure shown on the item is no reason to refuse somebody's update of its settings.
-    connection.execute(update(items).where(items.c.item_id == item_id).values(rotator_status=status, **error))
+    statement = update(items).where(items.c.item_id == item_id).values(rotator_status=status, **error)
+    if status is RotatorStatus.PARTIAL:
+        # The old secret of one rotation that is hard to remove does not hide that the next rotation failed.
+        statement = statement.where(
+            or_(items.c.rotator_status.is_(None), items.c.rotator_status != RotatorStatus.FAILED)
+        )
+    connection.execute(statement)
 
 
 def _change_state(connection: Connection, item_id: str, state: ItemState, at: datetime) -> None:

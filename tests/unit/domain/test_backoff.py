@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azure_rotator.domain.backoff import MAX_ATTEMPTS, proof_delay, retry_delay
+from azure_rotator.domain.backoff import MAX_ATTEMPTS, listed_delay, pause, proof_delay, retry_delay
 from tests.unit.domain.steady import steady
 
 
@@ -53,9 +53,21 @@ def test_a_day_and_more_is_given_to_an_outage():
     assert timedelta(days=3) < total < timedelta(days=5)
 
 
-@pytest.mark.parametrize(("refusals", "seconds"), [(1, 1), (2, 2), (3, 4), (4, 8), (5, 15), (6, 15), (1_000, 15)])
-def test_a_refused_proof_is_tried_again_soon(refusals: int, seconds: int):
-    assert proof_delay(refusals) == timedelta(seconds=seconds)
+@pytest.mark.parametrize(("elapsed", "seconds"), [(0, 1), (1, 1), (2, 2), (4, 4), (8, 8), (16, 15), (299, 15)])
+def test_a_refused_proof_is_tried_again_soon(elapsed: int, seconds: int):
+    assert proof_delay(timedelta(seconds=elapsed)) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "seconds"), [(1, 1), (2, 2), (5, 16), (15, 16_384), (16, 21_600), (10_000, 21_600)]
+)
+def test_what_goes_on_being_listed_is_looked_at_less_and_less(attempts: int, seconds: int):
+    assert listed_delay(attempts) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(0.249, 1), (120, 120), (86_400, 86_400), (999_999_999, 86_400)])
+def test_a_pause_is_whole_seconds_and_a_day_at_most(asked: float, seconds: int):
+    assert pause(asked) == timedelta(seconds=seconds)
 
 
 def test_proofs_reach_beyond_the_usual_delays_within_a_handful_of_tries():
@@ -63,5 +75,5 @@ def test_proofs_reach_beyond_the_usual_delays_within_a_handful_of_tries():
     tries, waited = 0, timedelta()
     while waited < timedelta(seconds=18):
         tries += 1
-        waited += proof_delay(tries)
+        waited += proof_delay(waited)
     assert tries <= 6
