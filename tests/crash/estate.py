@@ -10,12 +10,13 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from azure_sandbox.testing import ApplicationInfo, Control, Sandbox
+from azure_sandbox.testing import ApplicationInfo, Control, FaultHandle, Sandbox
 from tests.crash.invariants import Inspector
 from tests.crash.jobs import Answer, Call, Job
 from tests.crash.nursery import Nursery, Process
@@ -209,6 +210,14 @@ class Estate:
         """Give its room back; a failed test keeps it."""
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.rmtree(self.store.folder, ignore_errors=True)
+
+
+def let_go(held: FaultHandle) -> None:
+    """Let a held request go on, and return when it has done in Azure what it was sent for."""
+    held.release()
+    while held.control.request("GET", f"/faults/{held.id}")["inside"]:
+        time.sleep(0.002)
+    held.remove()
 
 
 def rotate(**options: Any) -> Call:

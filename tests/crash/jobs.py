@@ -42,6 +42,7 @@ class Job:
         sabotage: Names of ``tests.crash.sabotage.PORTS``.
         limits: Seconds by name of ``Limits``.
         max_pages: ``PRAGMA max_page_count`` of the store, as a full disk; 0 leaves it alone.
+        ahead: By how many seconds its clock is ahead of everybody's; negative when it is behind.
         modules: Leave the names of all imported modules beside the answer.
     """
 
@@ -59,6 +60,7 @@ class Job:
     limits: Mapping[str, float] = field(default_factory=dict)
     lease_seconds: float = 0.3
     max_pages: int = 0
+    ahead: float = 0.0
     modules: bool = False
 
     @classmethod

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from signal import SIGKILL
 
 from azure_sandbox.testing import FaultHandle, JournalEntry
-from tests.crash.estate import Estate, Lab
+from tests.crash.estate import Estate, Lab, let_go, reconcile
 from tests.crash.invariants import Violation
 from tests.crash.nursery import Process
 from tests.crash.operations import TAKEOVERS, Operation
@@ -24,7 +24,8 @@ WRITES = frozenset({"graph.addPassword", "graph.removePassword"})
 # While one kill waits for a lease to run out, the others work.
 _AT_ONCE = 3
 # An item that is not there (any more), one that is being deleted.
-_ROTATE_MAY_SAY = frozenset({"ItemNotFound", "ItemLocked"})
+_ROTATE_MAY_SAY = frozenset({None, "ItemNotFound", "ItemLocked"})
+_LONGEST_PAUSE_SECONDS = 7 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +159,7 @@ def kill(lab: Lab, operation: Operation, point: Point, takeover: str, *, sabotag
     estate = _ready(lab, operation)
     inspector = estate.inspector(ours=[estate.given_key_id] if operation.adopts else [])
     held = _hold(estate, point) if isinstance(point, Request) else None
-    operation.faults(estate)
+    faults = operation.faults(estate)
     at = {"kill_at": point.number, "inside": point.inside} if isinstance(point, Commit) else {}
     victim = estate.start(*operation.calls(estate), limits=operation.limits, sabotage=sabotage, **at)
     late = isinstance(point, Request) and point.late
@@ -166,7 +167,7 @@ def kill(lab: Lab, operation: Operation, point: Point, takeover: str, *, sabotag
         _wait_until_inside(held, victim)
         victim.kill()
         if not late:
-            held.remove()
+            let_go(held)
     complaints = []
     if victim.code() != -SIGKILL:
         complaints.append(f"the kill did not come off: {victim.said() or 'it came to its end'}")
@@ -174,8 +175,13 @@ def kill(lab: Lab, operation: Operation, point: Point, takeover: str, *, sabotag
     before = inspector.violations(reconciled=False, late=operation.tolerant)
     complaints += _taken_over(estate, operation, takeover)
     if held is not None and late:
-        held.remove()
+        let_go(held)
         complaints += _taken_over(estate, operation, "reconcile")
+    if operation.passing:
+        for fault in faults:
+            fault.remove()
+        # Everybody is past his longest pause between attempts then.
+        estate.run(reconcile(), ahead=_LONGEST_PAUSE_SECONDS).ok()
     after = inspector.violations()
     result = Kill(
         operation=operation.name, point=point, takeover=takeover, before=before, after=after, complaints=complaints

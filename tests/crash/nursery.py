@@ -196,7 +196,9 @@ def _fork(job: Job, descriptor: int) -> int:
 
 def _warm(job: Job, descriptor: int) -> int:
     pid = _fork(job, descriptor)
-    os.waitpid(pid, 0)
+    _, status = os.waitpid(pid, 0)
+    if status:
+        raise RuntimeError((Path(job.folder) / worker.STDERR).read_text(errors="replace"))
     names = json.loads((Path(job.folder) / worker.MODULES).read_text())
     for name in names:
         # Some names are no modules that can be imported by name: aliases, parts of compiled ones.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from azure_sandbox.testing import FaultHandle
 from tests.crash.estate import AT_ONCE, ITEM, Estate, delete, reconcile, rotate
 from tests.crash.jobs import Call
 
@@ -23,7 +24,8 @@ class Operation:
     Args:
         start: The calls that bring about what it starts from; they must go well.
         spoil: What else there is: an orphan, an interrupted predecessor.
-        faults: What stays wrong in Azure.
+        faults: What is wrong in Azure.
+        passing: It passes once somebody has taken over; else it lasts.
         calls: The operation itself.
         repeated: What its repetition after a kill may come to; None is success.
         limits: Seconds by name of ``Limits``.
@@ -36,7 +38,8 @@ class Operation:
     name: str
     start: Calls = _NOTHING
     spoil: Callable[[Estate], None] = lambda estate: None
-    faults: Callable[[Estate], None] = lambda estate: None
+    faults: Callable[[Estate], Sequence[FaultHandle]] = lambda estate: ()
+    passing: bool = False
     calls: Calls
     repeated: frozenset[str | None] = frozenset({None})
     limits: Mapping[str, float] = field(default_factory=dict)
@@ -46,11 +49,22 @@ class Operation:
     tolerant: bool = False
 
 
-def _refuse_new_secrets(estate: Estate) -> None:
+def _refuse_new_secrets(estate: Estate) -> Sequence[FaultHandle]:
     """The proofs fail, and not the checker's own logins, which go another way."""
-    estate.lab.control.add_fault(
-        "login.token", app=estate.app_id, path="*/v2.0/token", preset="wrong-secret", times=None
-    )
+    control, path = estate.lab.control, "*/v2.0/token"
+    return [control.add_fault("login.token", app=estate.app_id, path=path, preset="wrong-secret", times=None)]
+
+
+def _deny_removals(estate: Estate) -> Sequence[FaultHandle]:
+    """The right to change the application went, as far as removals are concerned."""
+    return [estate.lab.control.add_fault("graph.removePassword", app=estate.app_id, preset="denied", times=None)]
+
+
+def _park(estate: Estate) -> None:
+    """A rotation whose secret was never accepted; it waits for somebody to rotate again."""
+    (refused,) = _refuse_new_secrets(estate)
+    assert estate.run(rotate(), limits={"proof_deadline": 0.0}).codes == ["VerificationTimeout"]
+    refused.remove()
 
 
 def _lose_a_reply(estate: Estate) -> None:
@@ -111,6 +125,21 @@ OPERATIONS: tuple[Operation, ...] = (
         limits={"proof_deadline": 0.0},
         adopts=True,
     ),
+    Operation(
+        name="rotate, the old one stays",
+        start=lambda e: [e.create(revoke_after=AT_ONCE)],
+        faults=_deny_removals,
+        passing=True,
+        calls=lambda e: [rotate()],
+        repeated=frozenset({None, "AzurePermissionMissing"}),
+    ),
+    Operation(
+        name="rotate, parked before",
+        start=lambda e: [e.adopt(skip_dry_run=True)],
+        spoil=_park,
+        calls=lambda e: [rotate()],
+        adopts=True,
+    ),
     Operation(name="adopt and rotate", calls=lambda e: [e.adopt(revoke_after=AT_ONCE), rotate()], adopts=True),
     Operation(
         name="adopt another",
@@ -136,6 +165,14 @@ OPERATIONS: tuple[Operation, ...] = (
         calls=lambda e: [delete()],
         repeated=frozenset({None, "ItemNotFound"}),
         apart=True,
+    ),
+    Operation(
+        name="delete, called off",
+        start=lambda e: [e.create(), rotate()],
+        faults=_deny_removals,
+        passing=True,
+        calls=lambda e: [delete()],
+        repeated=frozenset({"AzurePermissionMissing"}),
     ),
     Operation(
         name="recover a lost reply",

@@ -130,6 +130,18 @@ def test_no_method_of_the_store_is_forgotten(tmp_path: Path) -> None:
     methods = {name for name, member in vars(UnitOfWork).items() if callable(member) and not name.startswith("_")}
     assert methods > READS
     writes = {"insert_", "update_", "record_", "write_", "begin_", "claim", "extend", "release", "hold_", "correct_"}
-    writes |= {"resume", "mint_settled", "store_pending", "publish", "finish_", "defer", "fail", "drop_", "cancel_"}
+    writes |= {
+        "hasten",
+        "withdraw_",
+        "resume",
+        "mint_settled",
+        "store_pending",
+        "publish",
+        "finish_",
+        "defer",
+        "fail",
+        "drop_",
+        "cancel_",
+    }
     unknown = {m for m in methods - READS if not m.startswith(tuple(writes))}
     assert not unknown, f"does it write? {unknown}"

@@ -9,7 +9,7 @@ from signal import SIGKILL
 import pytest
 
 from azure_sandbox.testing import FaultHandle
-from tests.crash.estate import AT_ONCE, ITEM, Estate, delete, reconcile, rotate
+from tests.crash.estate import AT_ONCE, ITEM, Estate, delete, let_go, reconcile, rotate
 from tests.crash.jobs import Call
 from tests.crash.nursery import Process
 from tests.rows import row
@@ -50,7 +50,7 @@ def test_asleep_in_add_password_past_the_lease_the_sleeper_loses(estate: Estate,
     with _asleep(sleeper):
         estate.store.wait_for_leases()
         estate.run(takeover).ok()
-        held.remove()
+        let_go(held)
         assert inspector.violations(reconciled=False, late=True) == []
     # It finds the rotation published by somebody else, and that is what it was to bring about.
     sleeper.answer().ok()
@@ -69,7 +69,7 @@ def test_asleep_in_remove_password_past_the_lease(estate: Estate, when: str) -> 
     with _asleep(sleeper):
         estate.store.wait_for_leases()
         estate.run(reconcile()).ok()
-        held.remove()
+        let_go(held)
     sleeper.answer().ok()
     estate.run(reconcile()).ok()
     assert inspector.violations() == []
@@ -86,7 +86,7 @@ def test_asleep_in_the_removal_of_the_current_secret_of_a_delete(estate: Estate,
     with _asleep(sleeper):
         estate.store.wait_for_leases()
         estate.run(delete()).ok()
-        held.remove()
+        let_go(held)
     sleeper.answer()
     estate.run(reconcile()).ok()
     assert inspector.violations() == []
@@ -160,7 +160,7 @@ def test_a_create_repeated_while_the_first_still_runs_joins_it(estate: Estate, w
     first = estate.start(estate.create())
     held.wait_reached()
     second = estate.start(estate.create())
-    held.remove()
+    let_go(held)
     answers = [first.answer().ok(), second.answer().ok()]
     assert len({answer.results[0].facts["item_id"] for answer in answers}) == 1
     assert inspector.violations() == []
@@ -175,7 +175,7 @@ def test_a_create_with_other_arguments_replaces_the_half_made_item_of_its_owner(
     held.wait_reached()
     first.kill()
     first.code()
-    held.remove()
+    let_go(held)
     estate.store.wait_for_leases()
     answer = estate.run(estate.create(description="another one"), reconcile()).ok()
     assert answer.results[0].facts["item_metadata"] == "another one"
@@ -206,7 +206,7 @@ def test_of_racing_creates_of_one_name_exactly_one_wins(estate: Estate) -> None:
     held = _hold(estate, "graph.getApplication", "after", count=racers)
     started = [estate.start(estate.create(owner=f"owner {number}")) for number in range(racers)]
     held.wait_reached(racers)
-    held.remove()
+    let_go(held)
     codes = [process.answer().codes[0] for process in started]
     assert sorted(codes, key=str) == ["NameConflict", "NameConflict", None]
     assert inspector.violations() == []
@@ -221,7 +221,7 @@ def test_rotations_asked_for_side_by_side_are_one(estate: Estate) -> None:
     first = estate.start(rotate())
     held.wait_reached()
     second = estate.start(rotate())
-    held.remove()
+    let_go(held)
     versions = [process.answer().ok().results[0].facts["version"] for process in (first, second)]
     assert inspector.violations() == []
     assert len(estate.minted()) == max(versions) <= 3
@@ -235,7 +235,7 @@ def test_a_delete_beside_a_rotation(estate: Estate, others: list[Call]) -> None:
     first = estate.start(rotate())
     held.wait_reached()
     started = [estate.start(call) for call in others]
-    held.remove()
+    let_go(held)
     for process in (first, *started):
         process.answer()
     estate.run(reconcile()).ok()
@@ -255,7 +255,7 @@ def test_a_create_that_was_finished_meanwhile_is_not_undone(estate: Estate) -> N
     held.wait_reached()
     killed.kill()
     killed.code()
-    held.remove()
+    let_go(held)
     estate.store.wait_for_leases()
     replacing = estate.start(estate.create(description="another one"), stop_before="claim")
     replacing.wait_stopped()

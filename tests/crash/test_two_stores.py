@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.crash.estate import AT_ONCE, Estate, delete, reconcile, rotate
+from tests.crash.estate import AT_ONCE, Estate, delete, let_go, reconcile, rotate
 from tests.crash.jobs import Call
 from tests.crash.stores import Store
 from tests.rows import row
@@ -59,7 +59,7 @@ def test_two_stores_take_turns_after_crashes_of_both(estate: Estate) -> None:
         held.wait_reached()
         victim.kill()
         victim.code()
-        held.remove()
+        let_go(held)
     assert inspector.violations(reconciled=False) == []
     extra = {s.key_id for s in control.secrets(estate.app_id) if s.is_alive and not s.delivered}
     mine.wait_for_leases()

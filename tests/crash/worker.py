@@ -51,6 +51,7 @@ READS = frozenset(
         "find_item",
         "list_items",
         "item_known",
+        "has_minted",
         "versions",
         "audit_lines",
         "events",
@@ -97,7 +98,7 @@ def work(job: Job) -> None:
     engine = make_engine(
         uow=ports.uow,
         sealer=sealer,
-        clock=SandboxClock(Control.of(Path(job.state))),
+        clock=SandboxClock(Control.of(Path(job.state)), job.ahead),
         entropy=SystemEntropy(),
         directory=ports.directory,
         login=ports.login,
@@ -254,16 +255,17 @@ class SandboxClock:
     patience before it can run out.
     """
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, ahead_seconds: float) -> None:
         self._control = control
+        self._wrong = timedelta(seconds=ahead_seconds)
         self._ahead = control.now() - datetime.now(UTC)
 
     def now(self) -> datetime:
-        return (datetime.now(UTC) + self._ahead).replace(microsecond=0)
+        return (datetime.now(UTC) + self._ahead + self._wrong).replace(microsecond=0)
 
     def wait_until(self, instant: datetime) -> None:
         time.sleep(_BLINK_SECONDS)
-        now = self._control.now()
-        if now < instant:
-            now = self._control.advance((instant - now).total_seconds())
+        now, until = self._control.now(), instant - self._wrong
+        if now < until:
+            now = self._control.advance((until - now).total_seconds())
         self._ahead = now - datetime.now(UTC)
