@@ -10,6 +10,7 @@ import pytest
 
 from azure_rotator.domain.errors import RotatorError
 from azure_rotator.domain.model import Origin, RotatorStatus, Stage
+from azure_rotator.domain.names import parse_stamp
 from azure_rotator.engine.context import Limits
 from azure_sandbox.testing import Control
 from tests.engine.world import ITEM, TARGET, World, refused
@@ -206,9 +207,11 @@ def test_without_api_id_one_is_minted_and_what_was_there_stays(world: World, mod
 def test_the_minted_secret_carries_this_stores_stamp(world: World):
     made = world.create()
     assert made.key_id is not None
-    create = world.main.store.get_rotation(made.versions[0].rotation_id)
-    stamp = f"azure-rotator/1/{world.engine.store_id}/{made.item.item_id}/{create.rotation_id}"
-    assert world.secret_of(made.key_id).display_name == stamp
+    stamp = parse_stamp(world.secret_of(made.key_id).display_name)
+    assert stamp is not None
+    assert (stamp.store_id, stamp.item_id) == (world.engine.store_id, made.item.item_id)
+    (create,) = world.main.store.operations([stamp.operation_id]).values()
+    assert create.rotation_id == made.versions[0].rotation_id
 
 
 @pytest.mark.parametrize("mode", ["use-target-creds", "use-user-creds"])

@@ -24,10 +24,15 @@ _IMMUTABLE = tuple(row.name for row in SECRET_PARAMETERS if row.immutable)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _GivenCredential:
-    """The credential that an update's ``api_key`` is the value of."""
+    """The credential that an update's ``api_key`` is the value of.
+
+    Args:
+        api_id: What the item remembers as named by its user: ``key_id`` if this update names it, else what it was.
+    """
 
     key_id: str
     expires_at: datetime | None
+    api_id: str | None
 
 
 class Changes:
@@ -145,13 +150,14 @@ class Changes:
     ) -> _GivenCredential | None:
         """The credential that an update names, checked against Azure before anything is changed."""
         current = machine.current_version(self._c.uow.versions(item.item_id))
-        key_id = optional_text(values.get("api_id")) or (current.key_id.lower() if current else None)
+        named = optional_text(values.get("api_id"))
+        key_id = named or (current.key_id.lower() if current else None)
         if key_id is None:
             return None
-        if item.skip_dry_run:
-            return _GivenCredential(key_id=key_id, expires_at=None)
-        listed = self._preflight.check_adoption(item, target, key_id, given)
-        return _GivenCredential(key_id=key_id, expires_at=listed.end_at)
+        listed = None if item.skip_dry_run else self._preflight.check_adoption(item, target, key_id, given)
+        return _GivenCredential(
+            key_id=key_id, expires_at=listed.end_at if listed else None, api_id=named or item.api_id
+        )
 
     def _change_credential(
         self, item: RotatedSecret, target: Target, credential: _GivenCredential, given: SecretText
@@ -162,6 +168,7 @@ class Changes:
         if begun is not None and self._c.version_value(begun) == given:
             # The same update was killed on its way: it is simply repeated.
             self._foreground.drive(begun.rotation_id)
+            self._remember(item.item_id, credential)
             return
         current = machine.current_version(versions)
         if current is not None and key_id == current.key_id.lower():
@@ -175,7 +182,7 @@ class Changes:
             corrected = replace(
                 current, number=number, sealed_value=self._c.sealed_value(current.version_id, number, given)
             )
-            fresh = replace(item, revision=item.revision + 1, modified_at=self._c.clock.now())
+            fresh = replace(item, api_id=credential.api_id, revision=item.revision + 1, modified_at=self._c.clock.now())
             self._c.uow.correct_value(fresh, corrected, self._c.audit("update_item", item.name, key_id=key_id))
             return
         rotation = self._items.new_rotation(
@@ -202,6 +209,15 @@ class Changes:
         )
         self._c.uow.insert_adoption(rotation, version)
         self._foreground.drive(rotation.rotation_id)
+        self._remember(item.item_id, credential)
+
+    def _remember(self, item_id: str, credential: _GivenCredential) -> None:
+        """What was adopted is what the user names from now on: a repeated create names it, too."""
+        item = self._c.uow.find_item(item_id=item_id)
+        if item is None or item.api_id == credential.api_id:
+            return
+        fresh = replace(item, api_id=credential.api_id, revision=item.revision + 1, modified_at=self._c.clock.now())
+        self._c.uow.update_item(fresh, self._c.audit("update_item", item.name, key_id=credential.key_id))
 
 
 def _same(present: object, asked: object) -> bool:

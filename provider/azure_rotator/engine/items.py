@@ -71,12 +71,12 @@ class Items:
             raise Conflict("ItemLocked", f'"{item.name}" is being deleted', hint="delete it again to finish")
         return item
 
-    def new_rotation(self, item: RotatedSecret, target: Target | None, trigger: Trigger, *, key: str) -> Rotation:
+    def new_rotation(self, item: RotatedSecret, target: Target, trigger: Trigger, *, key: str) -> Rotation:
         now = self._c.clock.now()
         return Rotation(
             rotation_id=self._c.new_id(),
             item_id=item.item_id,
-            lane=self._c.lane(target, item.app_id) if target else "",
+            lane=self._c.lane(target, item.app_id),
             trigger=trigger,
             state=RotationState.PLANNED,
             idempotency_key=key,

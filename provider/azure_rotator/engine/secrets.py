@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from azure_rotator.domain import rotation as machine
@@ -111,12 +110,8 @@ class Secrets:
         """
         item = self._items.find(name=name, item_id=item_id, store_id=store_id, deleting=True)
         _refuse_protected(item)
-        versions = self._c.uow.versions(item.item_id)
-        target = self._c.uow.find_target(target_id=item.target_id)
-        lane = self._c.lane(target, item.app_id) if target else f"application:?:{item.app_id}"
-        begin = replace(
-            self._items.new_rotation(item, None, Trigger.DELETE, key=f"{item.item_id}/delete/{self._c.new_id()}"),
-            lane=lane,
+        begin = self._items.new_rotation(
+            item, self._c.target_of(item), Trigger.DELETE, key=f"{item.item_id}/delete/{self._c.new_id()}"
         )
         operation = when_locked(self._c, lambda: self._begin_delete(item.item_id, begin))
         self._c.uow.hasten(operation.rotation_id, self._c.clock.now())

@@ -16,7 +16,7 @@ from azure_rotator.store.connect import Database
 from azure_rotator.store.faults import RuleBroken
 from azure_rotator.store.items import add_version, already_managed, changed_meanwhile
 from azure_rotator.store.leases import is_free
-from azure_rotator.store.tables import items, mints, rotations, versions
+from azure_rotator.store.tables import items, mints, permits, rotations, versions
 
 _ROTATION = tables.columns_of(rotations, Rotation)
 # A rule that another process was faster to fill; the second look finds its row.
@@ -83,18 +83,20 @@ class JournalRows:
 
     def hasten(self, rotation_id: str, at: datetime) -> None:
         waits_for_its_time = rotations.c.state.in_([RotationState.PUBLISHED, RotationState.DONE])
-        statement = (
-            update(rotations)
-            .where(
-                rotations.c.rotation_id == rotation_id,
-                rotations.c.next_attempt_at > at,
-                ~waits_for_its_time,
-                is_free(rotations.c.lease_until),
-            )
-            .values(next_attempt_at=at)
-        )
+        pause = select(permits.c.not_before).join_from(permits, rotations, permits.c.lane == rotations.c.lane)
         with self._db.writing() as connection:
-            connection.execute(statement)
+            until = connection.execute(pause.where(rotations.c.rotation_id == rotation_id)).scalar_one_or_none()
+            due_at = max(at, until) if until else at
+            connection.execute(
+                update(rotations)
+                .where(
+                    rotations.c.rotation_id == rotation_id,
+                    rotations.c.next_attempt_at > due_at,
+                    ~waits_for_its_time,
+                    is_free(rotations.c.lease_until),
+                )
+                .values(next_attempt_at=due_at)
+            )
 
     def withdraw_create(self, rotation_id: str, audit: AuditLine, at: datetime) -> bool:
         withdrawn = (
