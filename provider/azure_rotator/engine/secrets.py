@@ -114,6 +114,8 @@ class Secrets:
             item, self._c.target_of(item), Trigger.DELETE, key=f"{item.item_id}/delete/{self._c.new_id()}"
         )
         operation = when_locked(self._c, lambda: self._begin_delete(item.item_id, begin))
+        # Not before: a rotation may have been published while this waited, and from here on nothing is.
+        versions = self._c.uow.versions(item.item_id)
         self._c.uow.hasten(operation.rotation_id, self._c.clock.now())
         self._foreground.drive(operation.rotation_id, force=force)
         removable = [v for v in versions if v.in_azure and ours(v)]
