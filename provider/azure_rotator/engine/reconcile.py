@@ -24,10 +24,15 @@ from azure_rotator.rotators.app_secret import orphans_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """One application to look at, and who may look: identities are opened one at a time, when their turn comes."""
+    """One application to look at, and who may look: identities are opened one at a time, when their turn comes.
+
+    Args:
+        used: An item uses it; else only the journal remembers it.
+    """
 
     lane: str
     app_id: str
+    used: bool
     who: tuple[Callable[[], Identity], ...]
 
 
@@ -117,13 +122,17 @@ class Reconcile:
             keeper = self._c.uow.find_target(target_id=item.target_id)
             if keeper is not None and item.state is ItemState.ACTIVE:
                 who.setdefault(self._c.lane(keeper, item.app_id), []).append(partial(self._item_identity, item, keeper))
+        used = frozenset(who)
         targets = [t for t in self._c.uow.list_targets() if target is None or t.name == target]
         for lane in dict.fromkeys((*who, *self._c.uow.lanes())):
             tenant_id = lane.split(":", 2)[1]
             fitting = [partial(self._c.target_identity, t) for t in targets if t.tenant_id == tenant_id]
             if fitting:
                 who.setdefault(lane, []).extend(fitting)
-        return [_Place(lane=lane, app_id=lane.split(":", 2)[2], who=tuple(may)) for lane, may in who.items()]
+        return [
+            _Place(lane=lane, app_id=lane.split(":", 2)[2], used=lane in used, who=tuple(may))
+            for lane, may in who.items()
+        ]
 
     def _item_identity(self, item: RotatedSecret, target: Target) -> Identity:
         return self._c.acting_identity(item, target, self._c.uow.versions(item.item_id))
@@ -135,7 +144,7 @@ class Reconcile:
             try:
                 orphans += self._sweep(place, identity(), dry_run=dry_run)
             except NotFound as gone:
-                if gone.code == "ApplicationNotFound":
+                if gone.code == "ApplicationNotFound" and not place.used:
                     return None  # and its orphans with it
                 failed = gone
             except RotatorError as refused:
