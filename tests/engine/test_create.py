@@ -300,6 +300,13 @@ def test_the_first_rotation_is_due_an_interval_after_creation(
     assert world.describe().item.next_rotation_at == again
 
 
+@row("AK-33")
+def test_an_adopted_credential_is_due_an_interval_after_creation(world: World):
+    made = world.create(api_id=world.secret_of_boot(), auto_rotate=True, rotation_interval=7)
+    assert made.item.next_rotation_at == made.item.created_at + 7 * DAY
+    assert made.item.last_rotation_at is None
+
+
 @row("B-30", "F12")
 @pytest.mark.parametrize(
     ("changes", "days"),
@@ -450,7 +457,9 @@ def test_the_same_owner_and_arguments_resume_a_half_made_item(world: World):
     half_made(world, "shop/prod/billing")
     assert len(world.key_ids() - keys) == 1
     assert world.engine.secrets.list_all() == []
+    (begun,) = world.tables()["items"]
     made = world.create(owner="shop/prod/billing")
+    assert made.item.item_id == begun[0]
     assert world.key_ids() == keys | {made.key_id}
     assert len(world.tables()["items"]) == 1
     assert world.logs_in(world.value())

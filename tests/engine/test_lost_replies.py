@@ -192,6 +192,7 @@ def test_a_store_that_fails_once_anywhere_costs_nothing(world: World, method: st
     assert world.open_rotations() == []
 
 
+@row("F16")
 def test_a_worker_that_lost_its_lease_stops_before_the_next_azure_write(world: World):
     """It slept through its lease; another process has taken the operation over."""
     world.create(revoke_after="0")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from azure_rotator.domain.model import Stage
-from azure_rotator.domain.names import Stamp, encode_id
+from azure_rotator.domain.names import Stamp, encode_id, parse_stamp
 from azure_sandbox.testing import Control
 from tests.engine.world import ITEM, TARGET, World, refused
 from tests.plugins.azure import OWNED_BY, MakeApplication
@@ -83,8 +83,9 @@ def test_a_dry_run_lists_and_touches_nothing(world: World, control: Control):
 )
 def test_what_is_not_ours_is_never_removed(world: World, whose: str):
     made = world.create(revoke_after="0")
-    ours, item = world.engine.store_id, made.item.item_id
-    done = made.versions[0].rotation_id
+    stamp = parse_stamp(world.secret_of(str(made.key_id)).display_name)
+    assert stamp is not None
+    ours, item, done = stamp.store_id, stamp.item_id, stamp.operation_id
     other = encode_id(b"0123456789")
     names: dict[str, str | None] = {
         "made by hand": "by hand",

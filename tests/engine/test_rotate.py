@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import threading
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from azure_rotator.domain.model import RotationState, RotatorStatus, Stage
 from azure_rotator.engine.context import Limits
+from azure_rotator.engine.views import RotationResult
 from azure_sandbox.testing import Control
 from tests.engine.world import ITEM, World, refused
 from tests.plugins.azure import OWNED_BY, MakeApplication
@@ -312,6 +314,44 @@ def test_a_read_that_still_lists_it_is_not_believed_to_be_an_end(world: World, c
 
 
 # --- two at once
+
+
+class _Patient:
+    """A clock for another process: it waits until the test lets it go."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.waits, self.go_on = threading.Event(), threading.Event()
+
+    def now(self) -> datetime:
+        return self._world.clock.now()
+
+    def wait_until(self, instant: datetime) -> None:
+        self.waits.set()
+        assert self.go_on.wait(30)
+
+
+@row("F17", "B-03")
+def test_rotate_now_attaches_to_the_rotation_that_runs(world: World):
+    world.create(revoke_after="0")
+    clock = _Patient(world)
+    other = world.process(who="bob", clock=clock)
+    results: list[RotationResult] = []
+    asking = threading.Thread(target=lambda: results.append(world.rotate(engine=other.engine)))
+
+    def ask_again(*_: object, **__: object) -> None:
+        if not asking.ident:
+            asking.start()
+            assert clock.waits.wait(30)
+
+    world.main.store.before["store_pending"] = ask_again
+    world.mark()
+    mine = world.rotate()
+    clock.go_on.set()
+    asking.join(30)
+    assert [one.rotation_id for one in results] == [mine.rotation_id]
+    assert [name for name, _ in world.writes()] == ["addPassword", "removePassword"]
+    assert world.key_ids() == {world.secret_of_boot(), mine.key_id}
 
 
 @row("F06")
