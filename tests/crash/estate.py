@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ ITEM = "/prod/billing/api"
 OWNER = "urn:pulumi:prod::billing"
 PREVIOUS_STAYS = "24h"
 AT_ONCE = "0"
+# Lines of the sandbox's journal among which a request is found that was held till now.
+_RECENT = 300
 
 
 class Lab:
@@ -42,7 +45,7 @@ class Lab:
         self.sandbox = sandbox
         memory = Path("/dev/shm")
         self.root = Path(tempfile.mkdtemp(prefix="azure-rotator-crash-", dir=memory if memory.is_dir() else None))
-        self.nursery = Nursery(sandbox.environment())
+        self.nursery = Nursery(sandbox.environment(), self.root)
         self._numbers = itertools.count(1)
         self._empty = Store(self.root / "empty")
         self._warm_up()
@@ -62,7 +65,6 @@ class Lab:
 
     def close(self) -> None:
         self.nursery.close()
-        shutil.rmtree(self.root, ignore_errors=True)
 
     def _folder(self) -> Path:
         return self.root / f"{next(self._numbers):05d}"
@@ -90,6 +92,7 @@ class Estate:
     folder: Path
     store: Store
     apart: bool = False  # the rotator does not own the workload: only the workload itself may change it
+    began_at: datetime = field(init=False, default=datetime.min.replace(tzinfo=UTC))  # of the last process
     rotator: ApplicationInfo = field(init=False)
     workload: ApplicationInfo = field(init=False)
     _numbers: Iterator[int] = field(init=False, default_factory=lambda: itertools.count(1))
@@ -147,6 +150,7 @@ class Estate:
             stores=stores or [self.store],
             applications=[self.app_id],
             ours=ours,
+            now=lambda: self.began_at,
             secrets=self.secrets,
             evidence=[self.folder / "processes"],
         )
@@ -200,7 +204,9 @@ class Estate:
 
     def run(self, *calls: Call, **settings: Any) -> Answer:
         """Make calls in a process of their own and wait for its end."""
-        return self.start(*calls, **settings).answer()
+        answer = self.start(*calls, **settings).answer()
+        self.began_at = answer.began_at
+        return answer
 
     def begin(self, *calls: Call, **settings: Any) -> Answer:
         """The same for what must go well: the Target, and what else a test begins with."""
@@ -213,10 +219,11 @@ class Estate:
 
 
 def let_go(held: FaultHandle) -> None:
-    """Let a held request go on, and return when it has done in Azure what it was sent for."""
+    """Let held requests go on, and return when they have done in Azure what they were sent for."""
     held.release()
-    while held.control.request("GET", f"/faults/{held.id}")["inside"]:
-        time.sleep(0.002)
+    number = held.control.request("GET", f"/faults/{held.id}")["held"]
+    while sum(e.fault == held.id and e.status is not None for e in held.control.journal(limit=_RECENT)) < number:
+        time.sleep(0.005)
     held.remove()
 
 

@@ -3,7 +3,7 @@
 The truth is the sandbox's own: which secrets an application has, who made them, which value each one has, who logged in
 with which. A crash test names its applications and stores, breaks something, and asks for violations:
 
-    inspector = Inspector(sandbox, stores=[store], applications=[app.app_id])
+    inspector = Inspector(sandbox, stores=[store], applications=[app.app_id], now=...)
     ...                                                  # kill, restart, lose replies
     assert inspector.violations(reconciled=False) == []  # what must hold at every instant
     ...                                                  # reconcile
@@ -96,6 +96,7 @@ class Inspector:
 
     Args:
         applications: appIds to look at.
+        now: When the last process began: what was due then it had to finish, what became due since is nobody's fault.
         ours: keyIds that are made by people and handed over to be rotated: their removal is somebody's wish.
         secrets: Clear values that must be nowhere; those in the stores are known anyway.
         evidence: Folders whose files must hold no value in clear: outputs and logs of processes. The stores' own
@@ -108,6 +109,7 @@ class Inspector:
         *,
         stores: Sequence[Store],
         applications: Sequence[str],
+        now: Callable[[], datetime],
         ours: Collection[str] = (),
         secrets: Callable[[], Iterable[str]] = tuple,
         evidence: Sequence[Path] = (),
@@ -116,6 +118,7 @@ class Inspector:
         self._control = sandbox.control
         self._stores = tuple(stores)
         self._applications = tuple(applications)
+        self._now = now
         self._secrets = secrets
         self._evidence = tuple(evidence)
         self._trust = ssl.create_default_context(cafile=str(sandbox.ca_file))
@@ -189,9 +192,6 @@ class Inspector:
                     known=dict(uow.operations({s.operation_id for s in stamps if s.store_id == uow.store_id()})),
                     opens=opened,
                 )
-
-    def _now(self) -> datetime:
-        return self._control.now().replace(microsecond=0)
 
     # --- the promises -------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,17 +84,20 @@ class Answer:
 
     Args:
         commits: The store's methods that committed, in order.
+        began_at: When it began, by its own clock.
     """
 
     results: Sequence[Result]
     commits: Sequence[str]
+    began_at: datetime
 
     @classmethod
     def read(cls, file: Path) -> Answer:
         record = json.loads(file.read_text())
         names = {item.name for item in fields(Result)}
         results = [Result(**{k: v for k, v in one.items() if k in names}) for one in record["results"]]
-        return cls(results=results, commits=record["commits"])
+        began_at = datetime.fromisoformat(record["began_at"])
+        return cls(results=results, commits=record["commits"], began_at=began_at)
 
     @property
     def codes(self) -> list[str | None]:

@@ -6,7 +6,8 @@
 Importing the SDKs takes a second, a fork takes milliseconds, and a kill table needs a thousand processes. The test
 process itself is no good parent: it has threads, connections and an open sandbox.
 
-``python -m tests.crash.nursery FD`` is the nursery's own main; tests use ``Nursery``.
+``python -m tests.crash.nursery FD FOLDER`` is the nursery's own main; tests use ``Nursery``. The folder, which may lie
+in memory, goes with the nursery, however the test process ends.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import importlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -119,12 +121,17 @@ class Process:
 
 
 class Nursery:
-    """Starts workers. Safe to use from several threads."""
+    """Starts workers. Safe to use from several threads.
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    Args:
+        environment: The workers' variables.
+        folder: Removed at the end.
+    """
+
+    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, *_WARNINGS, "-m", "tests.crash.nursery", str(theirs.fileno())]
+            command = [sys.executable, *_WARNINGS, "-m", "tests.crash.nursery", str(theirs.fileno()), str(folder)]
             self._process = subprocess.Popen(
                 command, cwd=ROOT, env=dict(environment), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
             )
@@ -163,8 +170,9 @@ class Nursery:
 # --- the nursery's own side -----------------------------------------------------------------------------------------
 
 
-def main(descriptor: int) -> None:
-    """Serve until the test process hangs up; then end what is left."""
+def main(descriptor: int, folder: Path) -> None:
+    """Serve until the test process hangs up; then end and remove what is left."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the test process's, and it will hang up
     pipe = Connection(descriptor)
     children: set[int] = set()
     with suppress(EOFError):
@@ -182,14 +190,16 @@ def main(descriptor: int) -> None:
                 answer = _warm(Job.of(question["warm"]), descriptor)
             pipe.send_bytes(json.dumps(answer).encode())
     for pid in children:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fork(job: Job, descriptor: int) -> int:
     pid = os.fork()
     if pid == 0:
         os.close(descriptor)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         worker.live(job)
     return pid
 
@@ -210,4 +220,4 @@ def _warm(job: Job, descriptor: int) -> int:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), Path(sys.argv[2]))

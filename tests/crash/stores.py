@@ -53,9 +53,18 @@ class Store:
         with closing(sqlite3.connect(self.database, timeout=30)) as connection:
             yield connection
 
+    def is_locked(self) -> bool:
+        """Whether somebody is in the middle of a writing transaction."""
+        with closing(sqlite3.connect(self.database, timeout=0)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+        return False
+
     def copy(self, folder: Path) -> Store:
         """A copy as a backup makes it; nobody may be writing."""
-        if self.database.exists():
+        if self.database.with_name("store.db-wal").exists():  # somebody was killed
             with self.raw() as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         shutil.copytree(self.folder, folder)
@@ -68,18 +77,21 @@ class Store:
             TimeoutError: Somebody goes on extending his.
         """
         give_up_at = time.monotonic() + _PATIENCE_SECONDS
-        while self.exists() and self._held():
+        while (left := self._lease_seconds_left()) > 0:
             if time.monotonic() > give_up_at:
                 raise TimeoutError(f"a lease in {self.database} does not run out")
-            time.sleep(0.01)
+            time.sleep(left)
 
-    def _held(self) -> bool:
-        tables = ("rotations", "permits")
+    def _lease_seconds_left(self) -> float:
+        """Until the last lease has run out; 0 when nobody has one."""
+        if not self.exists():
+            return 0.0
         with self.raw() as connection:
             # A store that was killed while it was made has no tables yet.
             made = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-            return any(
-                connection.execute(f"SELECT EXISTS (SELECT 1 FROM {table} WHERE lease_until >= {_NOW})").fetchone()[0]  # noqa: S608
-                for table in tables
+            every = [
+                connection.execute(f"SELECT max(lease_until) - {_NOW} FROM {table}").fetchone()[0]  # noqa: S608
+                for table in ("rotations", "permits")
                 if table in made
-            )
+            ]
+        return max((seconds + 0.001 for seconds in every if seconds is not None and seconds >= 0), default=0.0)

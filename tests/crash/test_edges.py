@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from tests.crash.estate import AT_ONCE, ITEM, OWNED_BY, TARGET, Estate, Lab, delete, let_go, reconcile, rotate
+from tests.crash.invariants import Inspector, Kind, Violation
 from tests.crash.jobs import Call
 from tests.crash.nursery import Process
 from tests.crash.stores import Store
@@ -202,6 +203,41 @@ def test_a_target_with_a_half_made_item_is_not_deleted(estate: Estate) -> None:
     estate.run(reconcile()).ok()
     estate.run(delete(), DELETE_TARGET).ok()
     assert estate.minted() == []
+
+
+# --- clocks ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead", [-600.0, 600.0, -7200.0, 7200.0], ids=lambda ahead: f"{ahead:+g} s")
+def test_a_process_whose_clock_is_wrong(estate: Estate, ahead: float) -> None:
+    estate.begin(estate.create())
+    inspector = estate.inspector()
+    estate.run(rotate(), rotate(), ahead=ahead).ok()
+    assert _broken(inspector, reconciled=False) == []
+    estate.run(reconcile(), rotate()).ok()
+    assert _broken(inspector, reconciled=False) == []
+    estate.run(reconcile(), ahead=max(ahead, 0.0)).ok()
+    assert _broken(inspector) == []
+
+
+def _broken(inspector: Inspector, *, reconciled: bool = True) -> list[Violation]:
+    """By a wrong clock dates are wrong, and nothing else may be."""
+    return [v for v in inspector.violations(reconciled=reconciled) if v.kind is not Kind.EARLY]
+
+
+@pytest.mark.parametrize("after", ["begin_minting", "store_pending", "record_proof", "publish"])
+def test_a_clock_that_goes_back_after_a_crash(estate: Estate, after: str) -> None:
+    """What was begun by a clock two hours ahead is gone on with by one that is right, when somebody asks for it."""
+    estate.begin(estate.create(revoke_after=AT_ONCE))
+    inspector = estate.inspector()
+    victim = estate.start(rotate(), kill_after=after, ahead=7200.0)
+    assert victim.code() == -signal.SIGKILL
+    estate.store.wait_for_leases()
+    estate.run(rotate()).ok()
+    assert inspector.violations(reconciled=False) == []
+    estate.run(reconcile(), ahead=7200.0).ok()
+    assert inspector.violations() == []
+    assert len(estate.minted()) == 1
 
 
 # --- the first use ----------------------------------------------------------------------------------------------------

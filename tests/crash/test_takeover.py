@@ -18,9 +18,14 @@ pytestmark = pytest.mark.crash
 
 
 @contextmanager
-def _asleep(process: Process) -> Iterator[None]:
-    """Stopped, past the end of its leases, and going on in the end."""
+def _asleep(estate: Estate, process: Process) -> Iterator[None]:
+    """Stopped, until after its leases have run out."""
     process.stop()
+    process.wait_stopped()
+    while estate.store.is_locked():  # in the middle of a heartbeat: nobody else could write
+        process.go_on()
+        process.stop()
+        process.wait_stopped()
     try:
         yield
     finally:
@@ -47,7 +52,7 @@ def test_asleep_in_add_password_past_the_lease_the_sleeper_loses(estate: Estate,
     held = _hold(estate, "graph.addPassword", when)
     sleeper = estate.start(rotate())
     held.wait_reached()
-    with _asleep(sleeper):
+    with _asleep(estate, sleeper):
         estate.store.wait_for_leases()
         estate.run(takeover).ok()
         let_go(held)
@@ -66,7 +71,7 @@ def test_asleep_in_remove_password_past_the_lease(estate: Estate, when: str) -> 
     held = _hold(estate, "graph.removePassword", when)
     sleeper = estate.start(rotate())
     held.wait_reached()
-    with _asleep(sleeper):
+    with _asleep(estate, sleeper):
         estate.store.wait_for_leases()
         estate.run(reconcile()).ok()
         let_go(held)
@@ -83,7 +88,7 @@ def test_asleep_in_the_removal_of_the_current_secret_of_a_delete(estate: Estate,
     held = _hold(estate, "graph.removePassword", when)
     sleeper = estate.start(delete())
     held.wait_reached()
-    with _asleep(sleeper):
+    with _asleep(estate, sleeper):
         estate.store.wait_for_leases()
         estate.run(delete()).ok()
         let_go(held)

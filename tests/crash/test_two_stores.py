@@ -159,3 +159,19 @@ def test_a_copy_of_a_store_and_its_original_leave_each_others_new_secrets(estate
     estate.run(delete(), reconcile(), store=copy).ok()
     assert inspector.violations() == []
     assert estate.alive() & both == {_current(estate, estate.store)}
+
+
+@pytest.mark.parametrize("after", ["insert_rotation", "claim", "begin_minting"])
+@row("B-31")
+def test_a_copy_taken_in_the_middle_of_a_rotation_goes_on_with_a_secret_of_its_own(estate: Estate, after: str) -> None:
+    """Both have the rotation in their journals; neither takes the other one's secret for a lost reply of its own."""
+    estate.begin(estate.create())
+    victim = estate.start(rotate(), kill_after=after)
+    victim.code()
+    estate.store.wait_for_leases()
+    copy = estate.store.copy(estate.lab.folder())
+    inspector = estate.inspector(estate.store, copy)
+    for store in (estate.store, copy, estate.store):
+        estate.run(reconcile(), store=store).ok()
+    assert inspector.violations() == []
+    assert _current(estate, estate.store) != _current(estate, copy)

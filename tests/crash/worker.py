@@ -82,6 +82,8 @@ def live(job: Job) -> NoReturn:
 
 
 def work(job: Job) -> None:
+    clock = SandboxClock(Control.of(Path(job.state)), job.ahead)
+    began_at = clock.now()
     trap = Trap(job)
     store = Store(Path(job.store))
     uow, sealer = open_store(store.settings(job.lease_seconds), SystemEntropy())
@@ -98,7 +100,7 @@ def work(job: Job) -> None:
     engine = make_engine(
         uow=ports.uow,
         sealer=sealer,
-        clock=SandboxClock(Control.of(Path(job.state)), job.ahead),
+        clock=clock,
         entropy=SystemEntropy(),
         directory=ports.directory,
         login=ports.login,
@@ -110,7 +112,11 @@ def work(job: Job) -> None:
     uow.close()
     close_cloud()
     gc.collect()  # what was not closed warns here, in this process
-    answer = {"results": [asdict(result) for result in results], "commits": trap.commits}
+    answer = {
+        "results": [asdict(result) for result in results],
+        "commits": trap.commits,
+        "began_at": began_at.isoformat(),
+    }
     if job.modules:
         (Path(job.folder) / MODULES).write_text(json.dumps(sorted(sys.modules)))
     (Path(job.folder) / ANSWER).write_text(json.dumps(answer, default=str))
@@ -130,8 +136,7 @@ def _called(engine: object, call: Call) -> Result:
 
 def _limits(job: Job) -> Limits:
     spans = {name: timedelta(seconds=value) for name, value in job.limits.items()}
-    limits = Limits(heartbeat_seconds=job.lease_seconds / 3, absent_spacing=timedelta(0))
-    return replace(limits, **cast(dict[str, Any], spans))
+    return replace(Limits(heartbeat_seconds=job.lease_seconds / 3), **cast(dict[str, Any], spans))
 
 
 def _redirect(folder: Path) -> None:
@@ -166,6 +171,7 @@ class Trap:
         self._writes = 0
         self._stopped = False
         self._fallen = False
+        self._beating = threading.Lock()
         event.listen(Engine, "commit", self._commit)
         event.listen(Pool, "checkin", self._checkin)
 
@@ -175,11 +181,13 @@ class Trap:
 
     def calling(self, name: str, method: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if threading.current_thread() is not threading.main_thread():
-            return method(*args, **kwargs)
+            with self._beating:
+                return method(*args, **kwargs)
         self._method = name
         if name == self._job.stop_before and not self._stopped:
             self._stopped = True
-            os.kill(os.getpid(), signal.SIGSTOP)
+            with self._beating:  # not in the middle of a heartbeat: it would keep the database's lock
+                os.kill(os.getpid(), signal.SIGSTOP)
         if name not in READS:
             self._writes += 1
             if 0 < self._job.full_from <= self._writes:
