@@ -78,8 +78,10 @@ def test_a_right_that_was_lost_is_named_and_the_value_stays(world: World, lost: 
     value, keys = world.value(), world.key_ids()
     app = world.workload if "owners" in lost else world.rotator
     world.control.update_application(app.app_id, **lost)
+    world.mark()
     error = refused(world.rotate)
     assert (error.code, error.exit_code) == ("AzurePermissionMissing", 7)
+    assert len(world.requests("graph.getApplication")) == 1, "a certain refusal needs no look for a stamp"
     assert "owner" in error.hint
     assert "Application.ReadWrite.All" in error.hint
     assert world.value() == value
