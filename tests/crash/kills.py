@@ -158,19 +158,19 @@ def kill(lab: Lab, operation: Operation, point: Point, takeover: str, *, sabotag
     """
     estate = _ready(lab, operation)
     inspector = estate.inspector(ours=[estate.given_key_id] if operation.adopts else [])
-    held = _hold(estate, point) if isinstance(point, Request) else None
+    held = _hold(estate, point) if isinstance(point, Request) else None  # before the faults: one that answers ends all
     faults = operation.faults(estate)
     at = {"kill_at": point.number, "inside": point.inside} if isinstance(point, Commit) else {}
     victim = estate.start(*operation.calls(estate), limits=operation.limits, sabotage=sabotage, **at)
-    late = isinstance(point, Request) and point.late
     if held is not None:
         _wait_until_inside(held, victim)
         victim.kill()
-        if not late:
-            let_go(held)
     complaints = []
     if victim.code() != -SIGKILL:
         complaints.append(f"the kill did not come off: {victim.said() or 'it came to its end'}")
+    late = isinstance(point, Request) and point.late
+    if held is not None and not late:
+        let_go(held)
     estate.store.wait_for_leases()
     before = inspector.violations(reconciled=False, late=operation.tolerant)
     complaints += _taken_over(estate, operation, takeover)
