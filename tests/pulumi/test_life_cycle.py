@@ -182,7 +182,7 @@ def test_no_credential_is_in_the_state_or_on_the_screen(stack, declared, rotator
     contoso["client_secret"] = "config:clientSecret"
 
     # Pulumi writes a configuration value that is not marked into the state: such a literal is refused.
-    stack.run("config", "set", "--plaintext", "clientSecret", rotator.secret)
+    stack.run("config", "set", "--plaintext", "--", "clientSecret", rotator.secret)
     said = [stack.refused("up", "--yes", "--skip-preview"), stack.exported()]
     assert "client_secret stands in clear in the stack's configuration, as shop:clientSecret" in said[0]
     assert "hint: pulumi config set --secret shop:clientSecret" in said[0]
