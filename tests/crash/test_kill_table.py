@@ -20,7 +20,7 @@ from tests.rows import row
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(900)]
 
 
-# `make test` stays short: every point of a create and of a rotation, and of these what differs in what it leaves behind.
+# `make test` stays short: every point of a create and of a rotation, and some of what differs in what it leaves behind.
 # `make test-full` has every point of every operation, taken over in every way.
 SOME = {"rotate, unproven", "delete", "recover a lost reply"}
 EVERYDAY = [operation for operation in OPERATIONS if operation.core or operation.name in SOME]

@@ -188,7 +188,7 @@ def test_no_credential_is_in_the_state_or_on_the_screen(stack, declared, rotator
     assert "hint: pulumi config set --secret shop:clientSecret" in said[0]
 
     # One literal from the configuration, the other straight from the program, which nobody marked.
-    stack.run("config", "set", "--secret", "clientSecret", rotator.secret)
+    stack.run("config", "set", "--secret", "--", "clientSecret", rotator.secret)
     billing |= {"api_id": adopted.key_id, "api_key": adopted.value}
     said += [stack.run("preview", "--diff"), stack.up("--diff"), stack.exported()]
     assert "[secret]" in said[-3]
