@@ -1,9 +1,11 @@
 """The engine's world in one process: a real store, the real SDKs, the sandbox over TLS, and a clock that is driven.
 
-world = World(...)                       # a Target "/azure/prod" and an application that its rotator owns
-world.create(api_id=None)                # an item "/prod/billing"
-world.clock.advance(hours=24)            # moves the sandbox, too
-world.engine.reconcile()
+A test reads like this:
+
+    world.create(revoke_after="0")           # "/prod/billing", of the Target "/azure/prod" that owns its application
+    world.clock.advance(hours=24)            # moves the sandbox, too
+    result = world.rotate()
+    assert world.key_ids() == {world.secret_of_boot(), result.key_id}
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ from tests.plugins.azure import App
 
 TARGET = "/azure/prod"
 ITEM = "/prod/billing"
-_BUSY_SECONDS = 1.0
 WRITES = ("graph.addPassword", "graph.removePassword")
+_BUSY_SECONDS = 1.0
 
 
 class DrivenClock:

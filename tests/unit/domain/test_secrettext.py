@@ -16,7 +16,7 @@ import pytest
 from azure_rotator.domain.names import is_guid
 from azure_rotator.domain.ports import Identity, NewPassword
 from azure_rotator.domain.secrettext import SealedBytes, SealedFor, SecretText
-from tests.unit.domain.test_schedule import NOW
+from tests.unit.domain.samples import NOW
 
 CANARY = "Ca7~nary.8Q~value-that-nobody-may-see"
 SECRET = SecretText(CANARY)
