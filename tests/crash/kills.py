@@ -138,14 +138,17 @@ def representative(every: Sequence[Point]) -> Sequence[Point]:
 
 def _requests(entries: Sequence[JournalEntry], *, thorough: bool) -> Iterator[Request]:
     count: Counter[str] = Counter()
+    handled: Counter[str] = Counter()
     for entry in entries:
         name = entry.operation
         count[name] += 1
         writes = name in WRITES
         yield Request(number=count[name], operation=name, when="before")
-        # A fault that answers instead of Azure leaves no "after".
-        if (writes or thorough) and entry.fault is None:
-            yield Request(number=count[name], operation=name, when="after")
+        # A fault that answers instead of Azure leaves no "after", and an "after" hold does not count that request.
+        if entry.fault is None:
+            handled[name] += 1
+            if writes or thorough:
+                yield Request(number=handled[name], operation=name, when="after")
         if writes and thorough:
             yield Request(number=count[name], operation=name, when="before", late=True)
 

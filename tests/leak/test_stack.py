@@ -45,7 +45,7 @@ def test_no_credential_is_on_the_screen_in_the_state_or_in_a_process_list(
         evidence.add_files("state", stack.backend, moment=moment)
 
     # A literal from the configuration, one straight from the program that nobody marked, and a reference.
-    stack.run("config", "set", "--secret", "clientSecret", LITERAL)
+    stack.configure("clientSecret", LITERAL, secret=True)
     target = {"tenant_id": rotator.info.tenant_id, "client_id": rotator.app_id}
     stack.declared["targets"] = {
         "contoso": {**target, "name": "/contoso", "client_secret": "config:clientSecret"},

@@ -59,6 +59,20 @@ class Stack:
         (self.folder / "__main__.py").write_text(PROGRAM)
         self.run("stack", "init", "test")
 
+    def configure(self, key: str, value: str, *, secret: bool) -> None:
+        """Set a configuration value, by standard input: a command line is everybody's to read."""
+        marking = "--secret" if secret else "--plaintext"
+        subprocess.run(
+            self.command("config", "set", marking, key),
+            cwd=self.folder,
+            env=self.environment,
+            input=value,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+
     def command(self, *arguments: str) -> list[str]:
         # Popen looks in our own PATH otherwise.
         return [f"{self.environment['PATH'].partition(os.pathsep)[0]}/pulumi", *arguments, "--non-interactive"]

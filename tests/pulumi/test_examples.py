@@ -26,7 +26,7 @@ def fresh():
 def test_an_example_runs(example, fresh, pulumi_environment, tmp_path):
     stack = Stack(tmp_path, own_store(tmp_path, fresh.environment(pulumi_environment)))
     shutil.copy(example / "__main__.py", stack.folder)
-    stack.run("config", "set", "--plaintext", "clientSecret", f"file:{fresh.state}/secrets/rotator")
+    stack.configure("clientSecret", f"file:{fresh.state}/secrets/rotator", secret=False)
     stack.up()
     said = stack.run("stack", "output")
     for name in ("path", "version", "key_id", "next_rotation"):

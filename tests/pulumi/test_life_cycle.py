@@ -182,13 +182,13 @@ def test_no_credential_is_in_the_state_or_on_the_screen(stack, declared, rotator
     contoso["client_secret"] = "config:clientSecret"
 
     # Pulumi writes a configuration value that is not marked into the state: such a literal is refused.
-    stack.run("config", "set", "--plaintext", "--", "clientSecret", rotator.secret)
+    stack.configure("clientSecret", rotator.secret, secret=False)
     said = [stack.refused("up", "--yes", "--skip-preview"), stack.exported()]
     assert "client_secret stands in clear in the stack's configuration, as shop:clientSecret" in said[0]
     assert "hint: pulumi config set --secret shop:clientSecret" in said[0]
 
     # One literal from the configuration, the other straight from the program, which nobody marked.
-    stack.run("config", "set", "--secret", "--", "clientSecret", rotator.secret)
+    stack.configure("clientSecret", rotator.secret, secret=True)
     billing |= {"api_id": adopted.key_id, "api_key": adopted.value}
     said += [stack.run("preview", "--diff"), stack.up("--diff"), stack.exported()]
     assert "[secret]" in said[-3]
