@@ -76,6 +76,8 @@ class Identity:
 
     Args:
         label: How messages name it, e.g. ``target "/azure/prod"`` or ``application 1234…``.
+        older: The secret that ``secret`` replaced a short while ago, while Azure may still accept only that one
+            somewhere: a login that is refused with AADSTS7000215 tries it once. Proofs never have one.
     """
 
     tenant_id: str | None
@@ -83,6 +85,7 @@ class Identity:
     secret: SecretText | None
     label: str
     azure_cloud: str = "AzureCloud"
+    older: SecretText | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +173,120 @@ class Directory(Protocol):
     def remove_password(self, acting: Identity, object_id: str, key_id: str) -> bool:
         """Remove one client secret by its exact keyId. True: removed. False: Graph says it is not there, which soon
         after a write may be a lagging read (design/azure 2.3): confirm by repeated reads."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageAccount:
+    """Where a storage account is."""
+
+    subscription_id: str
+    resource_group: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageKey:
+    """One key of a storage account.
+
+    Args:
+        name: ``key1``, ``key2``, ``kerb1`` or ``kerb2``.
+        created_at: None for keys older than Azure's record of it (design/azure 2.9).
+    """
+
+    name: str
+    value: SecretText
+    created_at: datetime | None
+
+
+class StorageKeys(Protocol):
+    """Keys of storage accounts, over Azure Resource Manager. SDK retries are off: one call is one request at most
+    (plus a token), within the adapter's timeout, which stays below the lease."""
+
+    def list_keys(self, acting: Identity, account: StorageAccount) -> tuple[StorageKey, ...]:
+        """All keys the account has now, Kerberos keys included.
+
+        Raises:
+            NotFound: ``ResourceNotFound``: account, resource group or subscription.
+            Forbidden: ``AzureAuthFailed``; ``AzurePermissionMissing`` naming the role "Storage Account Key Operator
+                Service Role"; ``ResourceLocked``: a ReadOnly lock, which refuses even the list (F45).
+            Unavailable: throttled or no usable answer.
+        """
+        ...
+
+    def regenerate(self, acting: Identity, account: StorageAccount, key_name: str) -> StorageKey:
+        """Give this key a new value; the old one is refused from then on.
+
+        Raises:
+            Unavailable: ``applied`` tells whether the key may be a new one now.
+            Forbidden, NotFound, Rejected: as ``list_keys``; the key is unchanged.
+        """
+        ...
+
+    def prove(self, acting: Identity, account: StorageAccount, key: StorageKey) -> bool:
+        """One request to the account's blob service, signed with ``key`` (``key1`` and ``key2`` only).
+
+        Returns: whether it proves anything: False when the account permits no Shared Key
+        (``KeyBasedAuthenticationNotPermitted``) or has no blob service that could be asked.
+
+        Raises:
+            Forbidden: ``AzureAuthFailed``: the account refuses the key.
+            Unavailable: no usable answer.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """An Entra user as read now. None: the acting identity may not read it."""
+
+    object_id: str
+    username: str
+    synchronised: bool | None
+    """Mastered in an on-premises directory: its password cannot be set here."""
+    roles: tuple[str, ...] | None
+    """Directory roles by display name: an administrator's password needs a role above his."""
+
+
+class SignIn(StrEnum):
+    """What a sign-in that was not refused says about the password."""
+
+    ACCEPTED = "accepted"
+    DEMANDED_MORE = "demanded-more"  # AADSTS50076, 53003 and their like come after a correct password (F50)
+
+
+class Users(Protocol):
+    """Users' passwords in Microsoft Graph and at the login endpoint. SDK retries are off."""
+
+    def get_user(self, acting: Identity, username: str) -> User:
+        """Raises: NotFound ``UserNotFound``; Forbidden ``AzureAuthFailed``, ``AzurePermissionMissing``; Unavailable."""
+        ...
+
+    def set_password(self, acting: Identity, username: str, password: SecretText) -> None:
+        """Set it, with no forced change at the next sign-in. Setting the same once more is harmless.
+
+        Raises:
+            Rejected: ``PasswordPolicyInvalid``: Entra's rules refuse this very password; another one may do.
+            NotFound: ``UserNotFound``.
+            Forbidden: ``AzureAuthFailed``; ``AzurePermissionMissing``, naming permission, and the role for
+                administrators (F49).
+            Unavailable: ``applied`` tells whether it may be set now.
+        """
+        ...
+
+    def change_password(self, client: Identity, username: str, present: SecretText, password: SecretText) -> None:
+        """Sign in as the user through ``client`` and change the own password. Raises as ``set_password``, and Forbidden
+        ``AzureAuthFailed`` with ``details["aadsts"]`` when the sign-in is refused or demands more."""
+        ...
+
+    def sign_in(self, client: Identity, username: str, password: SecretText) -> SignIn:
+        """One sign-in on a fresh connection.
+
+        Raises:
+            Forbidden: ``AzureAuthFailed`` with ``details["aadsts"]``: 50126 is a wrong password, others say that the
+                tenant allows no such sign-in at all.
+            Unavailable: no usable answer.
+        """
         ...
 
 
