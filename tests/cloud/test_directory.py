@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -15,6 +15,7 @@ from azure_rotator.cloud import GraphDirectory
 from azure_rotator.cloud.endpoints import CLOUDS as CLOUDS_TABLE
 from azure_rotator.cloud.endpoints import Endpoints
 from azure_rotator.domain.errors import Forbidden, NotFound, Rejected, RotatorError, Unavailable
+from azure_rotator.domain.secrettext import SecretText
 from tests.plugins.azure import App
 
 END = datetime.now(UTC).replace(microsecond=0) + timedelta(days=90)
@@ -140,6 +141,40 @@ def test_an_application_may_act_on_itself_with_its_own_secret(directory, control
     directory.add_password(app.identity(), app.object_id, STAMP, END)
     (entry,) = app.requests("graph.addPassword")
     assert entry.principal == app.app_id
+
+
+def test_a_replaced_secret_logs_in_where_the_new_one_is_not_known_yet(directory, control, rotator, workload):
+    control.set_behaviour(rotator.app_id, visible_after=[3600])
+    new = control.add_secret(rotator.app_id)
+    acting = replace(rotator.identity(new.value), older=SecretText(rotator.secret))
+    made = directory.add_password(acting, workload.object_id, STAMP, END)
+    assert made.key_id in workload.live_key_ids()
+    assert [entry.accepted for entry in rotator.requests("login.token")] == [False, True]
+    assert len(workload.requests("graph.addPassword")) == 1
+
+
+def test_a_secret_that_logs_in_leaves_the_older_one_alone(directory, rotator, workload):
+    acting = replace(rotator.identity(), older=SecretText("nonsense"))
+    directory.get_application(acting, workload.app_id)
+    assert len(rotator.requests("login.token")) == 1
+
+
+def test_an_older_secret_is_tried_once(directory, rotator, workload):
+    acting = replace(rotator.identity("nonsense"), older=SecretText("no sense either"))
+    error = refused(lambda: directory.get_application(acting, workload.app_id))
+    assert error.details["aadsts"] == 7000215
+    assert len(rotator.requests("login.token")) == 2
+
+
+def test_only_a_wrong_secret_brings_in_the_older_one(directory, control, rotator, workload):
+    (held,) = control.secrets(rotator.app_id)
+    control.expire_secret(rotator.app_id, held.key_id)
+    good = control.add_secret(rotator.app_id)
+    acting = replace(rotator.identity(), older=SecretText(good.value))
+    assert refused(lambda: directory.get_application(acting, workload.app_id)).details["aadsts"] == 7000222
+    control.add_fault("login.token", app=rotator.app_id, preset="unavailable-503")
+    assert isinstance(refused(lambda: directory.get_application(acting, workload.app_id)), Unavailable)
+    assert len(rotator.requests("login.token")) == 2
 
 
 ADDRESSES = [
@@ -405,9 +440,8 @@ class _OneHostElsewhere(Endpoints):
 
 
 def test_a_graph_host_that_the_proxy_refuses_was_never_written_to(directory, rotator, workload, monkeypatch):
-    elsewhere = _OneHostElsewhere(
-        cloud="AzureCloud", login_host="login.microsoftonline.com", graph_host="graph.example.com"
-    )
+    there = {one.name: getattr(CLOUDS_TABLE["AzureCloud"], one.name) for one in fields(Endpoints)}
+    elsewhere = _OneHostElsewhere(**there | {"graph_host": "graph.example.com"})
     monkeypatch.setitem(CLOUDS_TABLE, "AzureCloud", elsewhere)
     error = refused(lambda: mint(directory, rotator, workload))
     assert isinstance(error, Unavailable)

@@ -11,6 +11,7 @@ import pytest
 from azure_rotator.cloud import EntraLogin
 from azure_rotator.domain.errors import Forbidden, Rejected, RotatorError, Unavailable
 from azure_rotator.domain.ports import Identity
+from azure_rotator.domain.secrettext import SecretText
 
 
 def refusal(login: EntraLogin, identity: Identity) -> RotatorError:
@@ -95,6 +96,17 @@ def test_a_removed_secret_is_refused_though_its_tokens_live_on(login, control, w
     login.prove(workload.identity())
     control.remove_secret(workload.app_id, control.secrets(workload.app_id)[0].key_id)
     assert refusal(login, workload.identity()).details["aadsts"] == 7000215
+
+
+def test_a_proof_never_falls_back_on_an_older_secret(login, workload):
+    error = refusal(login, replace(workload.identity("nonsense"), older=SecretText(workload.secret)))
+    assert error.details["aadsts"] == 7000215
+    assert len(workload.requests("login.token")) == 1
+
+
+def test_who_asks_for_grants_acts_and_may_fall_back(login, rotator):
+    acting = replace(rotator.identity("nonsense"), older=SecretText(rotator.secret))
+    assert login.grants(acting).principal_id == rotator.info.service_principal_id
 
 
 OUTAGES = {

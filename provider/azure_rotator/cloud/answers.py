@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -18,8 +18,10 @@ class Answer:
     """An HTTP answer as facts.
 
     Args:
-        code: The service's own error code: Graph's ``error.code``, Entra's ``error``. None: not an answer of theirs.
+        code: The service's own error code: Graph's and Resource Manager's ``error.code``, Entra's ``error``, the blob
+            service's ``x-ms-error-code``. None: not an answer of theirs.
         numbers: AADSTS numbers, the most telling one first.
+        clock_skew: How far the service's clock is ahead of this machine's, to about a second.
         body: The JSON document; None when there is none.
     """
 
@@ -29,6 +31,7 @@ class Answer:
     retry_after_seconds: float | None = None
     request_id: str | None = None
     policy_id: str | None = None
+    clock_skew: timedelta | None = None
     body: Any = field(default=None, repr=False)  # addPassword's holds the new secret
 
     @property
@@ -44,6 +47,7 @@ class Answer:
 _AADSTS = re.compile(r"AADSTS([0-9]+)")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,99}")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_MILLISECONDS = ("retry-after-ms", "x-ms-retry-after-ms")
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
@@ -62,6 +66,8 @@ def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> Answ
     error = fields.get("error")
     told = error if isinstance(error, dict) else {}
     code = told.get("code") if told else error  # Graph's envelope, else Entra's
+    if code is None:
+        code = headers.get("x-ms-error-code")  # storage says the rest in XML
     return Answer(
         status=status,
         code=code if isinstance(code, str) and _CODE.fullmatch(code) else None,
@@ -69,6 +75,7 @@ def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> Answ
         retry_after_seconds=retry_after(headers),
         request_id=_id_of(headers.get("request-id") or headers.get("x-ms-request-id") or fields.get("trace_id")),
         policy_id=_policy_id(told),
+        clock_skew=_clock_skew(headers),
         body=body,
     )
 
@@ -81,14 +88,24 @@ def numbers_in(text: str) -> tuple[int, ...]:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, from Retry-After: whole and decimal seconds (Graph has sent 0.249) and HTTP dates; garbage and
     dates that cannot be are None. A date counts from the answer's own Date, so that a wrong clock here does no harm.
+    Resource Manager may give milliseconds instead, in headers of its own.
     """
     text = headers.get("retry-after", "").strip()
+    for name in () if text else _MILLISECONDS:
+        if _SECONDS.fullmatch(headers.get(name, "").strip()):
+            return float(headers[name]) / 1000
     if _SECONDS.fullmatch(text):
         return float(text)
     until = _http_date(text)
     if until is None:
         return None
     return max(0.0, (until - (_http_date(headers.get("date", "")) or datetime.now(UTC))).total_seconds())
+
+
+def _clock_skew(headers: Mapping[str, str]) -> timedelta | None:
+    theirs = _http_date(headers.get("date", ""))
+    # Date is cut to whole seconds: on average it is half a second old.
+    return None if theirs is None else theirs + timedelta(seconds=0.5) - datetime.now(UTC)
 
 
 def _http_date(text: str) -> datetime | None:

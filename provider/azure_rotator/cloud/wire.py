@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-import httpx
 from kiota_abstractions.authentication import (
     AccessTokenProvider,
     AllowedHostsValidator,
@@ -37,6 +36,7 @@ from msgraph.generated.applications_with_app_id.applications_with_app_id_request
 from msgraph.generated.models.password_credential import PasswordCredential
 from msgraph.graph_request_adapter import GraphRequestAdapter
 
+from azure_rotator.cloud import connections
 from azure_rotator.cloud.answers import Answer, read_answer
 from azure_rotator.cloud.endpoints import Endpoints
 from azure_rotator.cloud.loop import Kept
@@ -46,7 +46,6 @@ from azure_rotator.domain.secrettext import SecretText
 # makes secrets that nobody knows (design/azure 0.1). A redirect would carry the token somewhere else.
 _RETRIES_OFF: Final = RetryHandlerOption(max_retries=0, should_retry=False)
 _REDIRECTS_OFF: Final = RedirectHandlerOption(should_redirect=False)
-_TRUST: Final = "trusted certificates"
 
 
 class _Bearer(AccessTokenProvider):
@@ -71,13 +70,8 @@ class _Bearer(AccessTokenProvider):
 async def connect(
     kept: Kept, endpoints: Endpoints, token: SecretText, seconds: float
 ) -> AsyncIterator[GraphServiceClient]:
-    """A Graph client with connections of its own: Graph's front ends differ, and each connection may meet another."""
-    # The proxy variables and SSL_CERT_FILE are honoured. Reading the CA file takes longer than all else here: once.
-    # HTTP/1.1 only: one request a connection gains nothing by more, and hpack logs the token's header at DEBUG.
-    trust = kept.values.get(_TRUST)
-    if trust is None:
-        trust = kept.values[_TRUST] = httpx.create_ssl_context()
-    async with httpx.AsyncClient(verify=trust, timeout=httpx.Timeout(seconds, connect=seconds / 2)) as bare:
+    """A Graph client with connections of its own."""
+    async with connections.connect(kept, seconds) as bare:
         # Not GraphClientFactory: its transport does not pass a close on (msgraph-core 1.5), and leaks the connection.
         client = KiotaClientFactory.create_with_default_middleware(
             client=bare,
