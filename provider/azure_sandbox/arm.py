@@ -1,24 +1,29 @@
-"""Azure Resource Manager: who may come in, and the refusals; storage accounts are looked at, not yet operated.
+"""Azure Resource Manager: who may come in, locks, and how refusals look; the resource providers are behind it.
 
-Every request needs an api-version and a token for Resource Manager. What is behind is
-``Microsoft.Storage/storageAccounts`` (get, list), for callers with a role that allows it there or above.
+The order is Azure's: token, api-version, subscription, role assignments, locks, and only then what exists.
 
-Sources: the storage resource provider reference on learn.microsoft.com; refusals as recorded (cloudquery 6626).
+Sources: "Azure Resource Manager" errors and "Lock your Azure resources" on learn.microsoft.com; refusals as recorded
+(cloudquery 6626, azure-docs 50746).
 """
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NoReturn
 
 from azure_sandbox.clouds import CLOUDS
-from azure_sandbox.directory import Directory, StorageAccount
+from azure_sandbox.directory import Directory
 from azure_sandbox.exchange import Answer, Call, Operation, Refusal, operation
 from azure_sandbox.permissions import ARM_ROLES
+from azure_sandbox.safe import Safe
+from azure_sandbox.storage import StorageProvider
 from azure_sandbox.tokens import Caller, TokenMint, TokenRefused
 
-_ACCOUNTS = "/providers/Microsoft.Storage/storageAccounts"
 _EVERY_AUDIENCE = tuple(audience for cloud in CLOUDS.values() for audience in cloud.arm_audiences)
+_VERSION = re.compile(r"\d{4}-\d\d-\d\d(-\w+)?")
+_SUBSCRIPTION = re.compile(r"/subscriptions/([^/]+)", re.IGNORECASE)
+_LOCKS = "/providers/Microsoft.Authorization/locks"
 
 
 class Arm:
@@ -26,18 +31,20 @@ class Arm:
 
     name = "arm"
 
-    def __init__(self, directory: Directory, mint: TokenMint) -> None:
+    def __init__(self, directory: Directory, mint: TokenMint, safe: Safe) -> None:
         self._directory = directory
         self._mint = mint
-        group = "/subscriptions/{subscription}/resourceGroups/{group}" + _ACCOUNTS
+        self._storage = StorageProvider(directory, safe, self)
+        group = "/subscriptions/{subscription}/resourceGroups/{group}"
+        scopes = ("/subscriptions/{subscription}", group, group + "/providers/{provider}/{kind}/{resource}")
         self.operations: tuple[Operation, ...] = (
-            operation("arm.getStorageAccount", "GET", group + "/{account}", self._get),
-            operation("arm.listStorageAccountsByGroup", "GET", group, self._list),
-            operation("arm.listStorageAccounts", "GET", "/subscriptions/{subscription}" + _ACCOUNTS, self._list),
+            *self._storage.operations(group),
+            *(operation("arm.listLocks", "GET", scope + _LOCKS, self._list_locks) for scope in scopes),
         )
 
     def identify(self, call: Call) -> None:
-        """Note the caller, if the token is good."""
+        """Note the caller, if the token is good, and the account that the path names."""
+        self._storage.identify(call)
         try:
             call.caller = self._check_token(call)
         except TokenRefused:
@@ -61,6 +68,41 @@ class Arm:
         text = f"The sandbox has nothing at '{call.path}'."
         return _error(call, 404, "InvalidResourceType", text)
 
+    # What the resource providers ask.
+
+    def authorize(self, call: Call, scope: str, action: str, *, writes: bool = False) -> Caller:
+        """Let a caller in who has the action on the scope or above it.
+
+        Args:
+            call: the request.
+            scope: the resource id that the action is about.
+            action: ``Microsoft.Storage/storageAccounts/read``, ...
+            writes: whether a ReadOnly lock on the scope or above it is in the way; every POST is such a write.
+
+        Raises:
+            Refusal: 401, 400, 403 or 404 before anything was looked at, 409 ScopeLocked.
+        """
+        caller = self._authenticate(call)
+        self._check_subscription(call, caller)
+        self._require_role(call, caller, scope, action)
+        if writes:
+            self._check_locks(call, scope)
+        return caller
+
+    def answer(self, call: Call, body: dict[str, Any]) -> Answer:
+        """200 with a body."""
+        return Answer(status=200, body=body, headers=_headers(call))
+
+    def refuse(self, call: Call, status: int, code: str, message: str) -> NoReturn:
+        """Refuse the request.
+
+        Raises:
+            Refusal: always.
+        """
+        raise Refusal(_error(call, status, code, message))
+
+    # Who asks, and whether he may.
+
     def _check_token(self, call: Call) -> Caller:
         audiences = call.cloud.arm_audiences if call.cloud else _EVERY_AUDIENCE
         return self._mint.check(call.headers.get("authorization", ""), audiences=audiences, now=call.now)
@@ -74,38 +116,40 @@ class Arm:
         except TokenRefused as refused:
             code = "ExpiredAuthenticationToken" if "expired" in str(refused) else "InvalidAuthenticationToken"
             raise Refusal(_challenged(call, code, str(refused))) from None
-        if not call.query.get("api-version"):
+        version = call.query.get("api-version")
+        if not version:
             text = "The api-version query parameter (?api-version=) is required for all requests."
             raise Refusal(_error(call, 400, "MissingApiVersionParameter", text))
+        if not _VERSION.fullmatch(version):
+            raise Refusal(_error(call, 400, "InvalidApiVersionParameter", f"The api-version '{version}' is invalid."))
         return caller
 
-    def _get(self, call: Call) -> Answer:
-        caller = self._authenticate(call)
-        self._require_role(call, caller, call.path, "Microsoft.Storage/storageAccounts/read")
-        account = self._directory.accounts.get(call.path.rstrip("/").lower())
-        if account is None or account.tenant_id != caller.tenant_id:
+    def _check_subscription(self, call: Call, caller: Caller) -> None:
+        """A subscription belongs to one tenant, and is known by the accounts in it and by who has a role there."""
+        match = _SUBSCRIPTION.match(call.path)
+        if match is None:
+            return
+        prefix = f"/subscriptions/{match[1]}/".lower()
+        tenants = {item.tenant_id for key, item in self._directory.accounts.items() if key.startswith(prefix)}
+        tenants |= {
+            item.tenant_id
+            for item in self._directory.role_assignments.values()
+            if f"{item.scope.rstrip('/')}/".lower().startswith(prefix)
+        }
+        if not tenants:
+            text = f"The subscription '{match[1]}' could not be found."
+            raise Refusal(_error(call, 404, "SubscriptionNotFound", text))
+        if caller.tenant_id not in tenants:
             text = (
-                f"The Resource 'Microsoft.Storage/storageAccounts/{call.params['account']}' under resource group"
-                f" '{call.params['group']}' was not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix"
+                f"The access token is from the wrong issuer 'https://sts.windows.net/{caller.tenant_id}/'. It must"
+                f" match the tenant 'https://sts.windows.net/{min(tenants)}/' associated with this subscription."
             )
-            raise Refusal(_error(call, 404, "ResourceNotFound", text))
-        return Answer(status=200, body=_account(account), headers=_headers(call))
-
-    def _list(self, call: Call) -> Answer:
-        caller = self._authenticate(call)
-        scope = call.path.lower().partition(_ACCOUNTS.lower())[0]
-        self._require_role(call, caller, scope, "Microsoft.Storage/storageAccounts/read")
-        rows = [
-            _account(account)
-            for account in self._directory.accounts.values()
-            if account.tenant_id == caller.tenant_id and account.resource_id.lower().startswith(f"{scope}/")
-        ]
-        return Answer(status=200, body={"value": rows}, headers=_headers(call))
+            raise Refusal(_challenged(call, "InvalidAuthenticationTokenTenant", text))
 
     def _require_role(self, call: Call, caller: Caller, scope: str, action: str) -> None:
         """A role with this action, on the scope or above it."""
         below = f"{scope.rstrip('/')}/".lower()
-        for assignment in self._directory.role_assignments:
+        for assignment in self._directory.role_assignments.values():
             if (
                 assignment.principal_id == caller.object_id
                 and below.startswith(f"{assignment.scope.rstrip('/')}/".lower())
@@ -113,24 +157,39 @@ class Arm:
             ):
                 return
         text = (
-            f"The client '{caller.object_id}' with object id '{caller.object_id}' does not have authorization to"
+            f"The client '{caller.app_id}' with object id '{caller.object_id}' does not have authorization to"
             f" perform action '{action}' over scope '{scope}' or the scope is invalid. If access was recently granted,"
             " please refresh your credentials."
         )
         raise Refusal(_error(call, 403, "AuthorizationFailed", text))
 
+    def _check_locks(self, call: Call, scope: str) -> None:
+        locks = self._directory.locks.values()
+        locked = [lock.scope for lock in locks if lock.level == "ReadOnly" and lock.covers(scope)]
+        if locked:
+            text = (
+                f"The scope '{scope}' cannot perform write operation because following scope(s) are locked:"
+                f" '{','.join(locked)}'. Please remove the lock and try again."
+            )
+            raise Refusal(_error(call, 409, "ScopeLocked", text))
 
-def _account(account: StorageAccount) -> dict[str, Any]:
-    return {
-        "sku": {"name": "Standard_LRS", "tier": "Standard"},
-        "kind": "StorageV2",
-        "id": account.resource_id,
-        "name": account.name,
-        "type": "Microsoft.Storage/storageAccounts",
-        "location": account.location,
-        "tags": {},
-        "properties": {"provisioningState": "Succeeded", "supportsHttpsTrafficOnly": True},
-    }
+    def _list_locks(self, call: Call) -> Answer:
+        """The locks that hold at a scope, and, unless only those were asked for, the ones below it."""
+        scope = call.path.rstrip("/")[: -len(_LOCKS)]
+        caller = self.authorize(call, scope, "Microsoft.Authorization/locks/read")
+        below = call.query.get("$filter", "").replace(" ", "").lower() != "atscope()"
+        rows = [
+            {
+                "id": lock.lock_id,
+                "type": "Microsoft.Authorization/locks",
+                "name": lock.name,
+                "properties": {"level": lock.level, **({"notes": lock.notes} if lock.notes else {})},
+            }
+            for lock in self._directory.locks.values()
+            if lock.tenant_id == caller.tenant_id
+            and (lock.covers(scope) or (below and f"{lock.scope}/".lower().startswith(f"{scope}/".lower())))
+        ]
+        return self.answer(call, {"value": rows})
 
 
 def _headers(call: Call) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The sandbox's certificate authority and token signing key, kept in the state folder so that a start is quick."""
+"""The sandbox's certificate authority, signing key and safe, kept in the state folder so that a start is quick."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
-from azure_sandbox.clouds import HOSTS, LOOPBACK_HOSTS
+from azure_sandbox.clouds import HOSTS, LOOPBACK_HOSTS, WILDCARDS
+from azure_sandbox.safe import KEY_BYTES, Safe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +25,14 @@ class Authority:
         bundle_file: that root and the system's; what CA variables should name.
         server_file: key and chain of the TLS server, 0600.
         signing_key: RS256 key of the token endpoint.
+        safe: what seals values that must be readable.
     """
 
     ca_file: Path
     bundle_file: Path
     server_file: Path
     signing_key: RSAPrivateKey
+    safe: Safe
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -50,7 +53,9 @@ def open_authority(state: Path) -> Authority:
     folder = state / "authority"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     root = _open_root(folder)
-    certificate = root.issue_cert(*sorted(HOSTS), *sorted(LOOPBACK_HOSTS), common_name="azure-sandbox")
+    certificate = root.issue_cert(
+        *sorted(HOSTS), *sorted(WILDCARDS), *sorted(LOOPBACK_HOSTS), common_name="azure-sandbox"
+    )
     server_file = folder / "server.pem"
     write_private(server_file, certificate.private_key_and_cert_chain_pem.bytes())
     ca_file = state / "ca.pem"
@@ -58,7 +63,11 @@ def open_authority(state: Path) -> Authority:
     write_private(ca_file, root.cert_pem.bytes())
     write_private(bundle_file, root.cert_pem.bytes() + _system_roots(bundle_file))
     return Authority(
-        ca_file=ca_file, bundle_file=bundle_file, server_file=server_file, signing_key=_open_signing_key(folder)
+        ca_file=ca_file,
+        bundle_file=bundle_file,
+        server_file=server_file,
+        signing_key=_open_signing_key(folder),
+        safe=_open_safe(folder),
     )
 
 
@@ -85,6 +94,13 @@ def _open_signing_key(folder: Path) -> RSAPrivateKey:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )
     return key
+
+
+def _open_safe(folder: Path) -> Safe:
+    path = folder / "safe-key"
+    if not path.exists():
+        write_private(path, os.urandom(KEY_BYTES))
+    return Safe(path.read_bytes())
 
 
 def _system_roots(own_bundle: Path) -> bytes:

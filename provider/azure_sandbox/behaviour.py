@@ -23,6 +23,7 @@ class Behaviour:
         read_lag_seconds: how long Graph reads miss a new secret and still show a removed one.
         read_lag_reads: how many reads of its application miss a new secret, besides the seconds.
         remove_lag_seconds: how long removePassword says "not found" of a new secret.
+        key_lag_seconds: how long the data plane goes on with the previous value of a regenerated storage key.
         write_seconds: wall seconds that a write takes inside; two overlapping writes to one object collide.
         overlap_status: what a colliding write is answered (409, 503 or 400 Directory_ConcurrencyViolation).
         max_secrets: how many secrets an object holds before it is full; None for no limit.
@@ -34,6 +35,7 @@ class Behaviour:
     read_lag_seconds: float = 0.0
     read_lag_reads: int = 0
     remove_lag_seconds: float = 0.0
+    key_lag_seconds: float = 0.0
     write_seconds: float = 0.0
     overlap_status: int = 409
     max_secrets: int | None = None

@@ -83,7 +83,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="azure-rotator", prog_name="azure-sandbox")
 def main() -> None:
-    """A local Azure: Entra login, Microsoft Graph and Resource Manager, over TLS on 127.0.0.1.
+    """A local Azure: Entra login, Microsoft Graph, Resource Manager and blob services, over TLS on 127.0.0.1.
 
     Programs meet it by environment alone: azure-sandbox run -- CMD. Nothing leaves the machine.
     """
@@ -140,6 +140,8 @@ def status(state: Path, as_json: bool) -> None:
             click.echo(f"tenant   {tenant['tenant_id']}  {tenant['name']} ({tenant['cloud']})")
         for item in running.control.applications():
             click.echo(f"app      {item.app_id}  {item.name}")
+        for account in running.control.accounts():
+            click.echo(f"account  {account.name}  {account.resource_id}")
     if running is None:
         raise SystemExit(1)
 
@@ -329,6 +331,8 @@ def fault() -> None:
 @click.argument("operation")
 @click.option("--preset", type=click.Choice(sorted(PRESETS)), help="A ready-made fault.")
 @click.option("--app", help="Only for this application: appId or object id; for logins the client id.")
+@click.option("--account", help="Only for this storage account.")
+@click.option("--user", help="Only for this user, as the request names him.")
 @click.option("--principal", help="Only for this caller (appId).")
 @click.option("--when", type=click.Choice(["before", "after"]), help="Before the work or after its commit.")
 @click.option("--times", type=click.IntRange(min=0), help="How many requests it meets; 0 for all. Default: 1.")

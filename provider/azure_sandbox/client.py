@@ -12,16 +12,34 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, urlencode
 
+from azure_sandbox.client_storage import StorageControl
 from azure_sandbox.clock import parse_instant
+from azure_sandbox.told import (
+    AccountInfo,
+    ApplicationInfo,
+    JournalEntry,
+    SecretInfo,
+    TenantInfo,
+    read,
+)
 
-_T = TypeVar("_T")
+__all__ = [
+    "AccountInfo",
+    "ApplicationInfo",
+    "Control",
+    "ControlError",
+    "FaultHandle",
+    "JournalEntry",
+    "SecretInfo",
+    "TenantInfo",
+]
 
 
 class ControlError(Exception):
@@ -30,92 +48,6 @@ class ControlError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TenantInfo:
-    """A tenant."""
-
-    tenant_id: str
-    name: str
-    domain: str
-    cloud: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApplicationInfo:
-    """An application and its service principal. ``secrets`` (clear values by name) come with its creation only."""
-
-    name: str
-    tenant_id: str
-    app_id: str
-    object_id: str
-    service_principal_id: str
-    roles: Sequence[str]
-    owners: Sequence[str]
-    enabled: bool
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretInfo:
-    """The truth about one secret.
-
-    Attributes:
-        origin: ``seed``, ``minted`` (over Graph) or ``portal`` (over the control API).
-        state: ``valid``, ``expired``, ``not-yet-valid`` or ``removed``.
-        holder: ``application`` or ``service principal``.
-        delivered: whether an answer has carried the value to a caller.
-        orphan: minted, alive and not among the managed keyIds that the question named; None when it named none.
-        value: the clear value, only where it was just made through the control API.
-    """
-
-    tenant_id: str
-    app_id: str
-    application: str
-    holder: str
-    key_id: str
-    display_name: str | None
-    hint: str
-    origin: str
-    state: str
-    delivered: bool
-    added_at: str
-    starts_at: str
-    ends_at: str
-    removed_at: str | None
-    orphan: bool | None = None
-    value: str | None = field(default=None, repr=False)
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it was not removed; an expired secret is alive."""
-        return self.state != "removed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalEntry:
-    """One request; see :class:`azure_sandbox.journal.Entry` for the fields."""
-
-    seq: int
-    at: str
-    host: str
-    operation: str
-    method: str
-    path: str
-    status: int | None
-    principal: str | None
-    tenant_id: str | None
-    app_id: str | None
-    object_id: str | None
-    key_id: str | None
-    display_name: str | None
-    error: str | None
-    accepted: bool | None
-    front_end: int | None
-    committed: bool
-    delivered: bool
-    fault: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +82,7 @@ class FaultHandle:
         return int(self.control.request("GET", f"/faults/{self.id}")["hits"])
 
 
-class Control:
+class Control(StorageControl):
     """Calls the control API; a connection per call, so it may be used from any thread or after a fork."""
 
     def __init__(self, port: int, token: str) -> None:
@@ -249,11 +181,11 @@ class Control:
     def create_application(self, **record: Any) -> ApplicationInfo:
         """Make an application: ``name``, ``tenant``, ``owners``, ``roles``, ``secrets``, ``audience``, ``policy``,
         ``behaviour``, ``enabled``, ``app_id``, each optional, as in a seed; an owner ``self`` is itself."""
-        return _read(ApplicationInfo, self.request("POST", "/applications", record))
+        return read(ApplicationInfo, self.request("POST", "/applications", record))
 
     def update_application(self, id_: str, **changes: Any) -> ApplicationInfo:
         """Change ``enabled``, ``roles``, ``owners``, ``audience``, ``policy`` or ``behaviour``."""
-        return _read(ApplicationInfo, self.request("PATCH", f"/applications/{quote(id_)}", changes))
+        return read(ApplicationInfo, self.request("PATCH", f"/applications/{quote(id_)}", changes))
 
     def delete_application(self, id_: str) -> None:
         """Delete an application and its service principal."""
@@ -262,7 +194,7 @@ class Control:
     def applications(self, tenant: str | None = None) -> list[ApplicationInfo]:
         """All applications, or a tenant's."""
         path = "/applications" + (f"?{urlencode({'tenant': tenant})}" if tenant else "")
-        return [_read(ApplicationInfo, record) for record in self.request("GET", path)["applications"]]
+        return [read(ApplicationInfo, record) for record in self.request("GET", path)["applications"]]
 
     # Secrets.
 
@@ -272,14 +204,14 @@ class Control:
         ``managed``: keyIds that somebody answers for; each line then says whether it is an ``orphan``.
         """
         body = {"id": id_, "managed": list(managed) if managed is not None else None}
-        return [_read(SecretInfo, record) for record in self.request("POST", "/secrets", body)["secrets"]]
+        return [read(SecretInfo, record) for record in self.request("POST", "/secrets", body)["secrets"]]
 
     def add_secret(
         self, id_: str, *, display_name: str | None = None, days: float | None = None, value: str | None = None
     ) -> SecretInfo:
         """Add a secret as a person in the portal would; the answer carries its value."""
         body = {"display_name": display_name, "days": days, "value": value}
-        return _read(SecretInfo, self.request("POST", f"/applications/{quote(id_)}/secrets", body))
+        return read(SecretInfo, self.request("POST", f"/applications/{quote(id_)}/secrets", body))
 
     def remove_secret(self, id_: str, key_id: str) -> None:
         """Remove a secret as a person in the portal would."""
@@ -288,12 +220,12 @@ class Control:
     def expire_secret(self, id_: str, key_id: str, *, ends_in_seconds: float = 0.0) -> SecretInfo:
         """Let a secret end now, or in so many seconds."""
         path = f"/applications/{quote(id_)}/secrets/{quote(key_id)}"
-        return _read(SecretInfo, self.request("PATCH", path, {"ends_in_seconds": ends_in_seconds}))
+        return read(SecretInfo, self.request("PATCH", path, {"ends_in_seconds": ends_in_seconds}))
 
     def verify(self, id_: str, value: str) -> SecretInfo | None:
         """Which secret has this value, propagated or not, removed or not; None when none has."""
         found = self.request("POST", f"/applications/{quote(id_)}/verify", {"value": value})["secret"]
-        return _read(SecretInfo, found) if found is not None else None
+        return read(SecretInfo, found) if found is not None else None
 
     # Faults.
 
@@ -313,15 +245,32 @@ class Control:
     # Journal.
 
     def journal(
-        self, *, app: str | None = None, operation: str | None = None, after: int = 0, limit: int | None = None
+        self,
+        *,
+        app: str | None = None,
+        account: str | None = None,
+        user: str | None = None,
+        operation: str | None = None,
+        after: int = 0,
+        limit: int | None = None,
     ) -> list[JournalEntry]:
-        """Requests, oldest first: of one appId, one operation, with a ``seq`` above ``after``, the last ``limit``."""
-        query = _query(app=app, operation=operation, after=after, limit=limit)
-        return [_read(JournalEntry, record) for record in self.request("GET", f"/journal?{query}")["entries"]]
+        """Requests, oldest first: of one appId, storage account, user (as the requests name him) or operation, with a
+        ``seq`` above ``after``, the last ``limit``."""
+        query = _query(app=app, account=account, user=user, operation=operation, after=after, limit=limit)
+        return [read(JournalEntry, record) for record in self.request("GET", f"/journal?{query}")["entries"]]
 
-    def counts(self, *, app: str | None = None, operation: str | None = None, after: int = 0) -> dict[str, int]:
-        """How many requests, creations, removals, undelivered creations, logins, refused logins, faults."""
-        query = _query(app=app, operation=operation, after=after, counts=1)
+    def counts(
+        self,
+        *,
+        app: str | None = None,
+        account: str | None = None,
+        user: str | None = None,
+        operation: str | None = None,
+        after: int = 0,
+    ) -> dict[str, int]:
+        """How many requests, creations, removals, regenerations, password changes, undelivered ones, logins, refused
+        logins, faults."""
+        query = _query(app=app, account=account, user=user, operation=operation, after=after, counts=1)
         return dict(self.request("GET", f"/journal?{query}")["counts"])
 
     def clear_journal(self) -> None:
@@ -331,9 +280,3 @@ class Control:
 
 def _query(**parts: Any) -> str:
     return urlencode({name: value for name, value in parts.items() if value is not None})
-
-
-def _read(kind: type[_T], record: Mapping[str, Any]) -> _T:
-    """Read a record, passing over fields that a newer sandbox may have."""
-    names = {item.name for item in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in record.items() if name in names})

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-SurfaceName = Literal["login", "graph", "arm"]
+SurfaceName = Literal["login", "graph", "arm", "blob"]
 
 GRAPH_APP_ID = "00000003-0000-0000-c000-000000000000"
 """Microsoft Graph's own appId, the same in every tenant and cloud."""
@@ -28,12 +28,17 @@ class Cloud:
     graph: tuple[str, ...]
     arm: str
     arm_audiences: tuple[str, ...]
+    storage_suffix: str
     data_plane: tuple[str, ...] = ()
 
     @property
     def graph_audiences(self) -> tuple[str, ...]:
         """Audiences that this cloud's Graph accepts: its URIs, and its appId."""
         return (*(f"https://{host}" for host in self.graph), GRAPH_APP_ID)
+
+    def blob_host(self, account: str) -> str:
+        """The host name of an account's blob service."""
+        return f"{account}.blob.{self.storage_suffix}"
 
 
 PUBLIC = Cloud(
@@ -42,6 +47,7 @@ PUBLIC = Cloud(
     graph=("graph.microsoft.com",),
     arm="management.azure.com",
     arm_audiences=("https://management.azure.com", "https://management.core.windows.net"),
+    storage_suffix="core.windows.net",
     data_plane=("https://storage.azure.com", "https://vault.azure.net"),
 )
 USGOV = Cloud(
@@ -50,6 +56,7 @@ USGOV = Cloud(
     graph=("graph.microsoft.us", "dod-graph.microsoft.us"),
     arm="management.usgovcloudapi.net",
     arm_audiences=("https://management.usgovcloudapi.net", "https://management.core.usgovcloudapi.net"),
+    storage_suffix="core.usgovcloudapi.net",
     data_plane=("https://storage.azure.com", "https://vault.usgovcloudapi.net"),
 )
 CHINA = Cloud(
@@ -58,6 +65,7 @@ CHINA = Cloud(
     graph=("microsoftgraph.chinacloudapi.cn",),
     arm="management.chinacloudapi.cn",
     arm_audiences=("https://management.chinacloudapi.cn", "https://management.core.chinacloudapi.cn"),
+    storage_suffix="core.chinacloudapi.cn",
     data_plane=("https://storage.azure.com", "https://vault.azure.cn"),
 )
 
@@ -77,7 +85,21 @@ def _surfaces() -> dict[str, tuple[Cloud, SurfaceName]]:
 
 
 HOSTS: Mapping[str, tuple[Cloud, SurfaceName]] = _surfaces()
-"""Every emulated host name. The proxy connects to no other."""
+"""Every emulated host name that is the same for everybody. The proxy connects to these and to :func:`data_host`s."""
+
+_DATA_ZONES: Mapping[str, tuple[Cloud, SurfaceName]] = {
+    f"blob.{cloud.storage_suffix}": (cloud, "blob") for cloud in CLOUDS.values()
+}
+
+WILDCARDS = frozenset(f"*.{zone}" for zone in _DATA_ZONES)
+"""What the server's certificate names for the hosts of accounts, which come and go."""
+
+
+def data_host(host: str) -> tuple[Cloud, SurfaceName, str] | None:
+    """Whose data plane a host name is: cloud, surface and the account's name; None for any other name."""
+    name, _, zone = host.lower().partition(".")
+    found = _DATA_ZONES.get(zone)
+    return (*found, name) if found and name else None
 
 
 def surface_for(host: str, path: str) -> tuple[Cloud | None, SurfaceName]:
@@ -93,6 +115,8 @@ def surface_for(host: str, path: str) -> tuple[Cloud | None, SurfaceName]:
     host = host.lower()
     if host in HOSTS:
         return HOSTS[host]
+    if (data := data_host(host)) is not None:
+        return data[:2]
     first = path.lstrip("/").split("/", 1)[0].lower()
     if first in {"v1.0", "beta"}:
         return None, "graph"

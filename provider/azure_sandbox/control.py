@@ -17,9 +17,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from azure_sandbox.clock import format_instant, parse_duration, parse_instant
+from azure_sandbox.directory import Unknown
 from azure_sandbox.faults import Fault, FaultSpec
 from azure_sandbox.journal import count
-from azure_sandbox.world import Unknown, World
+from azure_sandbox.world import World
 
 Handler = Callable[[Request], Awaitable[Any]]
 _MAX_WAIT_SECONDS = 300.0
@@ -58,6 +59,17 @@ class Control:
             ("PATCH", "/applications/{id}/secrets/{key_id}", self._patch_secret),
             ("DELETE", "/applications/{id}/secrets/{key_id}", self._delete_secret),
             ("POST", "/applications/{id}/verify", self._post_verify),
+            ("GET", "/accounts", self._get_accounts),
+            ("POST", "/accounts", self._post_account),
+            ("GET", "/accounts/{id}", self._get_account),
+            ("PATCH", "/accounts/{id}", self._patch_account),
+            ("DELETE", "/accounts/{id}", self._delete_account),
+            ("POST", "/accounts/{id}/regenerate", self._post_regenerate),
+            ("POST", "/accounts/{id}/verify", self._post_verify_key),
+            ("POST", "/role-assignments", self._post_role_assignment),
+            ("DELETE", "/role-assignments", self._delete_role_assignment),
+            ("POST", "/locks", self._post_lock),
+            ("DELETE", "/locks", self._delete_lock),
             ("GET", "/faults", self._get_faults),
             ("POST", "/faults", self._post_fault),
             ("DELETE", "/faults", self._delete_faults),
@@ -179,6 +191,47 @@ class Control:
     async def _post_verify(self, request: Request) -> Any:
         return {"secret": self._world.verify(request.path_params["id"], str((await _body(request))["value"]))}
 
+    # Storage accounts, roles, locks.
+
+    async def _get_accounts(self, request: Request) -> Any:
+        return {"accounts": self._world.subscriptions.list(request.query_params.get("tenant"))}
+
+    async def _post_account(self, request: Request) -> Any:
+        return self._world.subscriptions.create(await _body(request))
+
+    async def _get_account(self, request: Request) -> Any:
+        subscriptions = self._world.subscriptions
+        return subscriptions.describe(subscriptions.get(request.path_params["id"]))
+
+    async def _patch_account(self, request: Request) -> Any:
+        return self._world.subscriptions.update(request.path_params["id"], await _body(request))
+
+    async def _delete_account(self, request: Request) -> Any:
+        self._world.subscriptions.delete(request.path_params["id"])
+        return {}
+
+    async def _post_regenerate(self, request: Request) -> Any:
+        key_name = str((await _body(request)).get("key"))
+        return self._world.subscriptions.regenerate(request.path_params["id"], key_name)
+
+    async def _post_verify_key(self, request: Request) -> Any:
+        value = str((await _body(request))["value"])
+        return {"key": self._world.subscriptions.verify(request.path_params["id"], value)}
+
+    async def _post_role_assignment(self, request: Request) -> Any:
+        return self._world.subscriptions.grant(await _body(request))
+
+    async def _delete_role_assignment(self, request: Request) -> Any:
+        self._world.subscriptions.revoke(await _body(request))
+        return {}
+
+    async def _post_lock(self, request: Request) -> Any:
+        return self._world.subscriptions.lock(await _body(request))
+
+    async def _delete_lock(self, request: Request) -> Any:
+        self._world.subscriptions.unlock(await _body(request))
+        return {}
+
     # Faults.
 
     async def _get_faults(self, _: Request) -> Any:
@@ -223,6 +276,8 @@ class Control:
             after=int(query.get("after", "0")),
             operation=query.get("operation"),
             app_id=query.get("app", "").lower() or None,
+            account=query.get("account"),
+            user=query.get("user"),
             limit=int(query["limit"]) if "limit" in query else None,
         )
         return {"counts": count(entries)} if "counts" in query else {"entries": entries}

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
+from azure_sandbox.accounts import Lock, StorageAccount
 from azure_sandbox.behaviour import Behaviour
 from azure_sandbox.clouds import ARM_APP_ID, CLOUDS, GRAPH_APP_ID, Cloud
 from azure_sandbox.credential import Secret
@@ -21,6 +22,10 @@ from azure_sandbox.store import Store
 
 PERSONAL_AUDIENCES = frozenset({"AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount"})
 AUDIENCES = frozenset({"AzureADMyOrg", "AzureADMultipleOrgs"}) | PERSONAL_AUDIENCES
+
+
+class Unknown(LookupError):
+    """No such tenant, application, secret, account, user or fault."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,25 +97,6 @@ class User:
 
 
 @dataclass(slots=True, kw_only=True)
-class StorageAccount:
-    """A storage account, addressed as in Resource Manager; ids compare without case."""
-
-    tenant_id: str
-    subscription_id: str
-    resource_group: str
-    name: str
-    location: str = "westeurope"
-
-    @property
-    def resource_id(self) -> str:
-        """Its Resource Manager id."""
-        return (
-            f"/subscriptions/{self.subscription_id}/resourceGroups/{self.resource_group}"
-            f"/providers/Microsoft.Storage/storageAccounts/{self.name}"
-        )
-
-
-@dataclass(slots=True, kw_only=True)
 class RoleAssignment:
     """A Resource Manager role, by its name, granted to a principal's object id on a scope and all below it."""
 
@@ -130,6 +116,10 @@ class Contents:
     users: tuple[User, ...] = ()
     accounts: tuple[StorageAccount, ...] = ()
     role_assignments: tuple[RoleAssignment, ...] = ()
+    locks: tuple[Lock, ...] = ()
+
+
+Item = Tenant | Application | ServicePrincipal | User | StorageAccount | RoleAssignment | Lock
 
 
 class Directory:
@@ -153,15 +143,18 @@ class Directory:
         for record in store.documents("user"):
             self._index(User(**record))
         for record in store.documents("account"):
-            self._index(StorageAccount(**record))
+            self._index(StorageAccount.from_record(record))
         for record in store.documents("role_assignment"):
             self._index(RoleAssignment(**record))
+        for record in store.documents("lock"):
+            self._index(Lock(**record))
 
     def _clear(self) -> None:
         self.tenants: dict[str, Tenant] = {}
         self.users: dict[str, User] = {}
         self.accounts: dict[str, StorageAccount] = {}
-        self.role_assignments: list[RoleAssignment] = []
+        self.role_assignments: dict[str, RoleAssignment] = {}
+        self.locks: dict[str, Lock] = {}
         self._applications: dict[str, Application] = {}
         self._service_principals: dict[str, ServicePrincipal] = {}
         self._app_by_app_id: dict[str, Application] = {}
@@ -202,10 +195,22 @@ class Directory:
         """The service principals of one tenant, or all, oldest first."""
         return (sp for sp in self._service_principals.values() if tenant_id in {None, sp.tenant_id})
 
-    def behaviour_of(self, principal: Principal) -> Behaviour:
-        """The settings in force for an application or its service principal."""
-        app = self._app_by_app_id.get(principal.app_id.lower())
-        return self.behaviour.merged(app.behaviour) if app is not None and app.behaviour else self.behaviour
+    def find_account(self, name: str, cloud: Cloud | None = None) -> StorageAccount | None:
+        """The account of this name in a cloud; names are unique there. Without a cloud the first one anywhere."""
+        key = name.lower()
+        return next(
+            (
+                account
+                for account in self.accounts.values()
+                if account.name == key and cloud in {None, self.tenants[account.tenant_id].cloud}
+            ),
+            None,
+        )
+
+    def behaviour_of(self, item: Principal | StorageAccount) -> Behaviour:
+        """The settings in force for an application, its service principal, or a storage account."""
+        own = item if isinstance(item, StorageAccount) else self._app_by_app_id.get(item.app_id.lower())
+        return self.behaviour.merged(own.behaviour) if own is not None and own.behaviour else self.behaviour
 
     def policy_of(self, application: Application) -> AppPolicy | None:
         """The policy in force: the application's own, else its tenant's."""
@@ -213,11 +218,22 @@ class Directory:
 
     # Changes. Each is written through; callers group them with ``Store.transaction``.
 
-    def save(self, item: Tenant | Application | ServicePrincipal | User | StorageAccount | RoleAssignment) -> None:
+    def save(self, item: Item) -> None:
         """Add or update one object; of an application or service principal all but its secrets."""
         self._index(item)
         kind, id_ = _key(item)
         self._store.put(kind, id_, _record(item))
+
+    def delete(self, item: StorageAccount | RoleAssignment | Lock) -> None:
+        """Delete one object; what refers to it stays and leads nowhere."""
+        kind, id_ = _key(item)
+        indexes: dict[str, dict[str, Any]] = {
+            "account": self.accounts,
+            "role_assignment": self.role_assignments,
+            "lock": self.locks,
+        }
+        indexes[kind].pop(id_, None)
+        self._store.delete(kind, id_)
 
     def delete_application(self, application: Application) -> None:
         """Delete an application and its service principal, as a tenant's administrator would."""
@@ -245,19 +261,19 @@ class Directory:
         principal.secrets = (*principal.secrets, secret)
         self._put_secret(principal, secret)
 
-    def set_behaviour(self, changes: Mapping[str, Any], application: Application | None = None) -> None:
-        """Change the global settings, or an application's own.
+    def set_behaviour(self, changes: Mapping[str, Any], item: Application | StorageAccount | None = None) -> None:
+        """Change the global settings, or an application's or account's own.
 
         Raises:
             ValueError: an unknown name or a value of the wrong kind; nothing was changed.
         """
-        if application is None:
+        if item is None:
             self.behaviour = self.behaviour.merged(changes)
             self._store.set_setting("behaviour", self.behaviour.to_record())
             return
         self.behaviour.merged(changes)
-        application.behaviour = application.behaviour | dict(changes)
-        self.save(application)
+        item.behaviour = item.behaviour | dict(changes)
+        self.save(item)
 
     def load(self, contents: Contents) -> None:
         """Replace everything by ``contents``; settings go back to their defaults. One transaction."""
@@ -277,6 +293,7 @@ class Directory:
             contents.users,
             contents.accounts,
             contents.role_assignments,
+            contents.locks,
         )
         with self._store.transaction():
             for group in items:
@@ -291,7 +308,7 @@ class Directory:
         record = {"holder_id": principal.object_id, **secret.to_record()}
         self._store.put("secret", f"{principal.object_id} {secret.key_id}", record)
 
-    def _index(self, item: Tenant | Application | ServicePrincipal | User | StorageAccount | RoleAssignment) -> None:
+    def _index(self, item: Item) -> None:
         match item:
             case Tenant():
                 self.tenants[item.tenant_id] = item
@@ -307,7 +324,9 @@ class Directory:
             case StorageAccount():
                 self.accounts[item.resource_id.lower()] = item
             case RoleAssignment():
-                self.role_assignments.append(item)
+                self.role_assignments[_key(item)[1]] = item
+            case Lock():
+                self.locks[_key(item)[1]] = item
 
 
 def new_tenant(
@@ -349,10 +368,14 @@ def _key(item: object) -> tuple[str, str]:
             return "account", item.resource_id.lower()
         case RoleAssignment():
             return "role_assignment", f"{item.principal_id} {item.role} {item.scope}".lower()
+        case Lock():
+            return "lock", item.lock_id.lower()
     raise TypeError(type(item).__name__)
 
 
-def _record(item: Tenant | Application | ServicePrincipal | User | StorageAccount | RoleAssignment) -> dict[str, Any]:
+def _record(item: Item) -> dict[str, Any]:
+    if isinstance(item, StorageAccount):
+        return item.to_record()
     if not isinstance(item, Application | ServicePrincipal):
         return asdict(item)
     record = {item_field.name: getattr(item, item_field.name) for item_field in fields(item)}

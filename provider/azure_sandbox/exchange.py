@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
+from azure_sandbox.accounts import StorageKey
 from azure_sandbox.clouds import Cloud
 from azure_sandbox.credential import Secret
 from azure_sandbox.directory import Principal
@@ -23,6 +24,8 @@ class Call:
     """A request inside the sandbox.
 
     Attributes:
+        path: decoded, with doubled slashes collapsed.
+        raw_path: as it was sent.
         cloud: the cloud whose host was called; None on a loopback name.
         query: the query's parameters, decoded; the last of equal names wins.
         headers: by lower-case name.
@@ -30,7 +33,7 @@ class Call:
         entry: the journal's line about it, filled in on the way.
         target: the application or service principal that it is about, when known.
         caller: whom its token speaks for, once checked.
-        handed_out: the secret whose value the answer carries.
+        handed_out: the secret or storage key that was just made and whose value the answer carries.
     """
 
     method: str
@@ -45,7 +48,8 @@ class Call:
     params: Mapping[str, str] = field(default_factory=dict)
     target: Principal | None = None
     caller: Caller | None = None
-    handed_out: Secret | None = None
+    handed_out: Secret | StorageKey | None = None
+    raw_path: str = ""
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property

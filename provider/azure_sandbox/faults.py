@@ -41,6 +41,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "policy-lifetime": {"status": 400, "code": "CredentialInvalidLifetimeAsPerAppPolicy"},
     "policy-addition": {"status": 400, "code": "CredentialTypeNotAllowedAsPerAppPolicy"},
     "denied": {"status": 403, "code": "Authorization_RequestDenied"},
+    "locked": {"status": 409, "code": "ScopeLocked"},
+    "key-refused": {"status": 403, "code": "AuthenticationFailed"},
     "gone": {"status": 404, "code": "Request_ResourceNotFound"},
     "wrong-secret": {"code": "AADSTS7000215"},
     "unknown-app": {"code": "AADSTS700016"},
@@ -67,6 +69,10 @@ MESSAGES: Mapping[str, str] = {
     "CredentialTypeNotAllowedAsPerAppPolicy": "Credential type not allowed as per assigned policy"
     " '00000000-0000-0000-0000-000000000000'.",
     "Authorization_RequestDenied": "Insufficient privileges to complete the operation.",
+    "ScopeLocked": "The scope cannot perform write operation because following scope(s) are locked. Please remove the"
+    " lock and try again.",
+    "AuthenticationFailed": "Server failed to authenticate the request. Make sure the value of Authorization header is"
+    " formed correctly including the signature.",
     "Request_ResourceNotFound": "Resource does not exist or one of its queried reference-property objects are not"
     " present.",
 }
@@ -77,6 +83,7 @@ _HANG_UP_SECONDS = 0.01
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("operation", "method", "path", "host", "app", "principal", "tenant", "when"), (str,)),
+    **dict.fromkeys(("account", "user"), (str,)),
     **dict.fromkeys(("code", "message", "body", "content_type"), (str,)),
     **dict.fromkeys(("times", "skip", "status"), (int,)),
     **dict.fromkeys(("delay_seconds", "cut"), (int, float)),
@@ -97,6 +104,8 @@ class FaultSpec:
         host: glob over the host name, or None for any.
         app: appId or object id of the application (or its service principal) that the request is about; for logins
             the client_id. None for any.
+        account: name of the storage account that the request is about, or None for any.
+        user: user principal name or object id, as the request writes it, or None for any.
         principal: appId of the caller, or None for any.
         tenant: tenant id, or None for any.
         when: ``before`` the request is looked at, or ``after`` what it did was committed. An ``after`` fault meets
@@ -121,6 +130,8 @@ class FaultSpec:
     path: str | None = None
     host: str | None = None
     app: str | None = None
+    account: str | None = None
+    user: str | None = None
     principal: str | None = None
     tenant: str | None = None
     when: str = "before"
@@ -189,6 +200,8 @@ class FaultSpec:
             and (self.path is None or fnmatchcase(entry.path.lower(), self.path.lower()))
             and (self.host is None or fnmatchcase(entry.host.lower(), self.host.lower()))
             and _names(self.app, entry.app_id, entry.object_id)
+            and _names(self.account, entry.account)
+            and _names(self.user, entry.user)
             and _names(self.principal, entry.principal)
             and _names(self.tenant, entry.tenant_id)
         )

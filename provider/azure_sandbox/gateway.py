@@ -17,10 +17,11 @@ from starlette.types import Receive, Scope, Send
 
 from azure_sandbox.clock import Clock
 from azure_sandbox.clouds import SurfaceName, surface_for
+from azure_sandbox.credential import Secret
 from azure_sandbox.directory import Directory
 from azure_sandbox.exchange import Answer, Call, Operation, Refusal, Surface
 from azure_sandbox.faults import MESSAGES, Fault, Faults, FaultSpec
-from azure_sandbox.journal import CREATIONS, Entry, Journal
+from azure_sandbox.journal import CREATIONS, REGENERATIONS, Entry, Journal
 from azure_sandbox.store import Store
 
 _SLASHES = re.compile("/{2,}")
@@ -64,6 +65,7 @@ class Gateway:
             method=request.method,
             host=host,
             path=path,
+            raw_path=scope["raw_path"].decode("latin-1"),
             cloud=cloud,
             query=dict(request.query_params),
             headers=request.headers,
@@ -138,14 +140,19 @@ class Gateway:
         gone = transport.is_closing()
         entry.status = 0 if gone else answer.status
         entry.error = answer.error_code or entry.error
-        if entry.operation in CREATIONS and entry.committed:
+        if entry.operation in CREATIONS | REGENERATIONS and entry.committed:
             entry.delivered = not gone and secret is not None
         else:
             entry.delivered = not gone
         with self._store.transaction():
             self._journal.write(entry)
             # After a reset the target is a ghost of the old directory, which must not come back.
-            if secret and target and entry.delivered and self._directory.find_any(target.object_id) is target:
+            if (
+                isinstance(secret, Secret)
+                and target
+                and entry.delivered
+                and self._directory.find_any(target.object_id) is target
+            ):
                 current = target.find_secret(secret.key_id)
                 if current is not None:
                     self._directory.replace_secret(target, replace(current, delivered=True))
@@ -175,7 +182,7 @@ class _Cut:
 
 
 def _spoiled(spec: FaultSpec, answer: Answer | None, call: Call, surface: Surface) -> Answer | None:
-    """What a fault makes of the answer; None when it leaves it alone. A spoiled addPassword hands out nothing."""
+    """What a fault makes of the answer; None when it leaves it alone. A spoiled answer hands out nothing."""
     if spec.body is not None:
         call.handed_out = None
         headers = {"content-type": spec.content_type, **spec.headers}
@@ -189,7 +196,7 @@ def _spoiled(spec: FaultSpec, answer: Answer | None, call: Call, surface: Surfac
     body = answer.body
     if spec.without and isinstance(body, Mapping):
         body = {name: value for name, value in body.items() if name not in spec.without}
-        call.handed_out = call.handed_out if "secretText" in body else None
+        call.handed_out = call.handed_out if {"secretText", "keys"} & set(body) else None
     return replace(answer, body=body, headers={**answer.headers, **spec.headers})
 
 

@@ -16,6 +16,8 @@ from azure_sandbox.store import Store
 
 CREATIONS = frozenset({"graph.addPassword", "graph.addServicePrincipalPassword"})
 REMOVALS = frozenset({"graph.removePassword", "graph.removeServicePrincipalPassword"})
+REGENERATIONS = frozenset({"arm.regenerateKey"})
+PASSWORD_CHANGES = frozenset({"graph.updateUser", "graph.changePassword"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,7 +35,9 @@ class Entry:
         tenant_id: the tenant it was about, if known.
         app_id: appId of the application it was about; for logins the client_id.
         object_id: object id of the application or service principal it was about.
-        key_id: the secret it made, removed or logged in with.
+        account: name of the storage account it was about.
+        user: user principal name or object id of the user it was about, as the caller wrote it.
+        key_id: the secret it made, removed or logged in with, or the name of the storage key.
         display_name: the name of the secret it made or removed.
         error: the code it was refused with (``Authorization_RequestDenied``, ``AADSTS7000215``).
         accepted: whether a login was given a token; None for anything else.
@@ -54,6 +58,8 @@ class Entry:
     tenant_id: str | None = None
     app_id: str | None = None
     object_id: str | None = None
+    account: str | None = None
+    user: str | None = None
     key_id: str | None = None
     display_name: str | None = None
     error: str | None = None
@@ -83,10 +89,18 @@ class Journal:
             entry.seq = self._store.add_entry(entry.operation, entry.app_id, entry.to_record())
 
     def entries(
-        self, *, after: int = 0, operation: str | None = None, app_id: str | None = None, limit: int | None = None
+        self,
+        *,
+        after: int = 0,
+        operation: str | None = None,
+        app_id: str | None = None,
+        account: str | None = None,
+        user: str | None = None,
+        limit: int | None = None,
     ) -> list[dict[str, Any]]:
         """Entries as records, oldest first, each with its ``seq``."""
-        rows = self._store.entries(after=after, operation=operation, app_id=app_id, limit=limit)
+        about = {"account": account, "user": user}
+        rows = self._store.entries(after=after, operation=operation, app_id=app_id, about=about, limit=limit)
         return [record | {"seq": seq} for seq, record in rows]
 
     def clear(self) -> None:
@@ -98,17 +112,25 @@ def count(entries: Iterable[dict[str, Any]]) -> dict[str, int]:
     """Count what a list of entries did.
 
     Returns:
-        ``requests``, ``creations`` and ``removals`` (committed ones, whatever was answered), ``undelivered``
-        (creations whose answer never went out), ``logins`` and ``refused_logins``, ``faults``.
+        ``requests``, ``creations``, ``removals``, ``regenerations`` and ``password_changes`` (committed ones, whatever
+        was answered), ``undelivered`` (creations and regenerations whose answer never went out), ``logins`` and
+        ``refused_logins``, ``faults``.
     """
+    kinds = {
+        "creations": CREATIONS,
+        "removals": REMOVALS,
+        "regenerations": REGENERATIONS,
+        "password_changes": PASSWORD_CHANGES,
+    }
     counted: Counter[str] = Counter()
     for entry in entries:
         counted["requests"] += 1
-        counted["creations"] += entry["committed"] and entry["operation"] in CREATIONS
-        counted["undelivered"] += entry["committed"] and entry["operation"] in CREATIONS and not entry["delivered"]
-        counted["removals"] += entry["committed"] and entry["operation"] in REMOVALS
+        for name, operations in kinds.items():
+            counted[name] += entry["committed"] and entry["operation"] in operations
+        told_once = entry["operation"] in CREATIONS | REGENERATIONS
+        counted["undelivered"] += entry["committed"] and told_once and not entry["delivered"]
         counted["logins"] += entry["accepted"] is True
         counted["refused_logins"] += entry["accepted"] is False
         counted["faults"] += entry["fault"] is not None
-    names = ("requests", "creations", "removals", "undelivered", "logins", "refused_logins", "faults")
+    names = ("requests", *kinds, "undelivered", "logins", "refused_logins", "faults")
     return {name: counted[name] for name in names}

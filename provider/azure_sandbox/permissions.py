@@ -57,12 +57,15 @@ ROLES: Mapping[str, frozenset[str]] = {
 }
 """Operation to the roles of which the caller needs any one."""
 
+KEY_OPERATOR = "Storage Account Key Operator Service Role"
+"""May list and regenerate storage keys, and nothing else: not even read the account."""
+
 ARM_ROLES: Mapping[str, tuple[str, ...]] = {
     "Owner": ("*",),
     "Contributor": ("*",),
     "Reader": ("*/read",),
-    "Storage Account Contributor": ("Microsoft.Storage/storageAccounts/*",),
-    "Storage Account Key Operator Service Role": (
+    "Storage Account Contributor": ("Microsoft.Storage/storageAccounts/*", "Microsoft.Authorization/*/read"),
+    KEY_OPERATOR: (
         "Microsoft.Storage/storageAccounts/listkeys/action",
         "Microsoft.Storage/storageAccounts/regeneratekey/action",
     ),

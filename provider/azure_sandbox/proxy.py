@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Callable
 
-from azure_sandbox.clouds import HOSTS
+from azure_sandbox.clouds import HOSTS, data_host
 
 _HEAD_LIMIT = 16 * 1024
 _PIECE = 64 * 1024
@@ -17,10 +18,15 @@ _HEAD_SECONDS = 10.0
 
 
 class Proxy:
-    """Accepts ``CONNECT <known host>:443`` and pumps bytes to the TLS server; ``refused`` counts other hosts."""
+    """Accepts ``CONNECT <known host>:443`` and pumps bytes to the TLS server; ``refused`` counts other hosts.
 
-    def __init__(self, tls_port: int) -> None:
+    ``is_there`` says whether an account's host exists. One that does not is answered as by a proxy whose look-up of the
+    name fails, because that is how a program meets a mistyped account.
+    """
+
+    def __init__(self, tls_port: int, is_there: Callable[[str], bool]) -> None:
         self._tls_port = tls_port
+        self._is_there = is_there
         self._tasks: set[asyncio.Task[None]] = set()
         self.refused: Counter[str] = Counter()
 
@@ -43,14 +49,12 @@ class Proxy:
             host = self._wanted_host(head)
             if host is None:
                 return
-            if host not in HOSTS:
+            if host not in HOSTS and data_host(host) is None:
                 self.refused[host] += 1
-                text = f"azure-sandbox: {host} is not emulated, and nothing leaves this machine\n".encode()
-                writer.write(
-                    b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nConnection: close\r\n"
-                    b"Content-Length: %d\r\n\r\n%b" % (len(text), text)
-                )
-                await writer.drain()
+                await _refuse(writer, b"403 Forbidden", f"{host} is not emulated, and nothing leaves this machine")
+                return
+            if host not in HOSTS and not self._is_there(host):
+                await _refuse(writer, b"502 Bad Gateway", f"no such host here: {host}")
                 return
             inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._tls_port)
             try:
@@ -73,6 +77,15 @@ class Proxy:
             return f"{target} ({method})" if target else None
         host, _, port = target.rpartition(":")
         return host.lower() if port == "443" else f"{target} (not port 443)"
+
+
+async def _refuse(writer: asyncio.StreamWriter, status: bytes, text: str) -> None:
+    body = f"azure-sandbox: {text}\n".encode()
+    writer.write(
+        b"HTTP/1.1 %b\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+        % (status, len(body), body)
+    )
+    await writer.drain()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import tomllib
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Any
 
+from azure_sandbox.accounts import Lock, StorageAccount
 from azure_sandbox.clouds import CLOUDS
 from azure_sandbox.credential import Secret, make_secret
 from azure_sandbox.directory import (
@@ -26,17 +25,20 @@ from azure_sandbox.directory import (
     Contents,
     RoleAssignment,
     ServicePrincipal,
-    StorageAccount,
     Tenant,
     User,
     new_tenant,
 )
-from azure_sandbox.permissions import APP_ROLE_IDS, ARM_ROLES
+from azure_sandbox.permissions import APP_ROLE_IDS
 from azure_sandbox.policy import AppPolicy
+from azure_sandbox.safe import Safe
+from azure_sandbox.seed_reading import BadSeed, check_keys, derived, guid, instant, is_guid, need
+from azure_sandbox.seed_storage import read_account, read_assignment, read_lock
 
-_NAMESPACE = uuid.UUID("6f1c1a52-3f0e-4d6b-9d1c-5a6e0e3f7a10")
+__all__ = ["BadSeed", "Planted", "Planter", "default_seed", "plant"]
+
 _KEYS: Mapping[str, frozenset[str]] = {
-    "seed": frozenset({"tenants", "applications", "users", "storage_accounts", "role_assignments"}),
+    "seed": frozenset({"tenants", "applications", "users", "storage_accounts", "role_assignments", "locks"}),
     "tenant": frozenset({"id", "name", "domain", "cloud", "policy"}),
     "application": frozenset(
         {
@@ -58,14 +60,8 @@ _KEYS: Mapping[str, frozenset[str]] = {
     ),
     "secret": frozenset({"name", "key_id", "value", "days", "starts_at", "ends_at", "hand_over"}),
     "user": frozenset({"tenant", "upn", "name", "object_id", "password"}),
-    "storage account": frozenset({"tenant", "subscription", "resource_group", "name", "location"}),
-    "role assignment": frozenset({"principal", "role", "scope"}),
     "policy": frozenset({"policy_id", "max_lifetime", "forbid_passwords", "enabled"}),
 }
-
-
-class BadSeed(ValueError):
-    """A seed that can't be loaded; the message says where and why. Nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +84,7 @@ def default_seed() -> str:
     return files("azure_sandbox").joinpath("default_seed.toml").read_text(encoding="utf-8")
 
 
-def plant(text: str, now: datetime) -> Planted:
+def plant(text: str, now: datetime, safe: Safe) -> Planted:
     """Read a seed; secrets without dates of their own begin at ``now``.
 
     Raises:
@@ -98,14 +94,15 @@ def plant(text: str, now: datetime) -> Planted:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadSeed(f"seed is not TOML: {error}") from None
-    return Planter(now).plant(document)
+    return Planter(now, safe).plant(document)
 
 
 class Planter:
     """Turns seed records into directory objects; ``known`` are principals that exist already, by name."""
 
-    def __init__(self, now: datetime, known: Mapping[str, str] | None = None) -> None:
+    def __init__(self, now: datetime, safe: Safe, known: Mapping[str, str] | None = None) -> None:
         self._now = now
+        self._safe = safe
         self._principals: dict[str, str] = dict(known or {})
         self._values: dict[tuple[str, str | None], str] = {}
         self._hand_over: dict[str, str] = {}
@@ -116,7 +113,7 @@ class Planter:
         Raises:
             BadSeed: an unknown or missing key, or a name that leads nowhere.
         """
-        _check_keys("seed", document)
+        _check("seed", document)
         tenants: list[Tenant] = []
         principals: list[ServicePrincipal] = []
         for record in document.get("tenants", ()):
@@ -128,21 +125,30 @@ class Planter:
         home = tenants[0].tenant_id
         users = [self.user(record, home) for record in document.get("users", ())]
         for record in document.get("applications", ()):
-            _check_keys("application", record)
-            name, tenant_id = _need("application", record, "name"), record.get("tenant", home)
-            self._principals[name] = record.get("service_principal_id") or _derived(tenant_id, "principal", name)
+            _check("application", record)
+            name, tenant_id = need("application", record, "name"), record.get("tenant", home)
+            self._principals[name] = record.get("service_principal_id") or derived(tenant_id, "principal", name)
         applications: list[Application] = []
         for record in document.get("applications", ()):
             application, principal = self.application(record, home)
             applications.append(application)
             principals.append(principal)
-        accounts = [self._account(record, home) for record in document.get("storage_accounts", ())]
-        assignments = [self._assignment(record, home) for record in document.get("role_assignments", ())]
-        known = {tenant.tenant_id for tenant in tenants}
-        named: list[Application | User | StorageAccount] = [*applications, *users, *accounts]
+        accounts = [
+            read_account(record, home, self._safe, self._now) for record in document.get("storage_accounts", ())
+        ]
+        home_of = {item.object_id: item.tenant_id for item in principals} | {
+            user.object_id: user.tenant_id for user in users
+        }
+        assignments = [self._assignment(record, home, home_of) for record in document.get("role_assignments", ())]
+        locks = [read_lock(record, home) for record in document.get("locks", ())]
+        known = {tenant.tenant_id: tenant for tenant in tenants}
+        named: list[Application | User | StorageAccount | Lock] = [*applications, *users, *accounts, *locks]
         for item in named:
             if item.tenant_id not in known:
                 raise BadSeed(f"{item.name}: no tenant {item.tenant_id} in this seed")
+        places = [(known[account.tenant_id].cloud_name, account.name) for account in accounts]
+        if twice := [name for place, name in places if places.count((place, name)) > 1]:
+            raise BadSeed(f"storage account {twice[0]}: the name is taken; names are unique in a cloud")
         contents = Contents(
             tenants=tuple(tenants),
             applications=tuple(applications),
@@ -150,6 +156,7 @@ class Planter:
             users=tuple(users),
             accounts=tuple(accounts),
             role_assignments=tuple(assignments),
+            locks=tuple(locks),
         )
         return self.planted(contents)
 
@@ -159,13 +166,13 @@ class Planter:
 
     def tenant(self, record: Mapping[str, Any]) -> tuple[Tenant, tuple[ServicePrincipal, ...]]:
         """Read one tenant."""
-        _check_keys("tenant", record)
+        _check("tenant", record)
         cloud = record.get("cloud", "public")
         if cloud not in CLOUDS:
             raise BadSeed(f"tenant: unknown cloud {cloud!r}; known: {', '.join(CLOUDS)}")
         tenant, built_in = new_tenant(
-            tenant_id=_guid("tenant", record.get("id")),
-            name=_need("tenant", record, "name"),
+            tenant_id=guid("tenant", record.get("id")),
+            name=need("tenant", record, "name"),
             domain=record.get("domain"),
             cloud=cloud,
             created_at=self._now,
@@ -175,8 +182,8 @@ class Planter:
 
     def application(self, record: Mapping[str, Any], home: str) -> tuple[Application, ServicePrincipal]:
         """Read one application with its service principal."""
-        _check_keys("application", record)
-        name = _need("application", record, "name")
+        _check("application", record)
+        name = need("application", record, "name")
         tenant_id = str(record.get("tenant", home)).lower()
         audience = record.get("audience", "AzureADMyOrg")
         if audience not in AUDIENCES:
@@ -184,11 +191,11 @@ class Planter:
         roles = tuple(record.get("roles", ()))
         if unknown := [role for role in roles if role not in APP_ROLE_IDS]:
             raise BadSeed(f"{name}: unknown role {unknown[0]!r}; known: {', '.join(APP_ROLE_IDS)}")
-        principal_id = _guid(name, record.get("service_principal_id")) or _derived(tenant_id, "principal", name)
+        principal_id = guid(name, record.get("service_principal_id")) or derived(tenant_id, "principal", name)
         self._principals[name] = principal_id
-        app_id = _guid(name, record.get("app_id")) or _derived(tenant_id, "app", name)
+        app_id = guid(name, record.get("app_id")) or derived(tenant_id, "app", name)
         owners = tuple(self._principal(name, owner) for owner in record.get("owners", ()))
-        object_id = _guid(name, record.get("object_id")) or _derived(tenant_id, "application", name)
+        object_id = guid(name, record.get("object_id")) or derived(tenant_id, "application", name)
         application = Application(
             object_id=object_id,
             app_id=app_id,
@@ -217,12 +224,12 @@ class Planter:
 
     def user(self, record: Mapping[str, Any], home: str) -> User:
         """Read one user."""
-        _check_keys("user", record)
-        upn = _need("user", record, "upn")
+        _check("user", record)
+        upn = need("user", record, "upn")
         tenant_id = str(record.get("tenant", home)).lower()
         salt = os.urandom(16)
         user = User(
-            object_id=_guid(upn, record.get("object_id")) or _derived(tenant_id, "user", upn),
+            object_id=guid(upn, record.get("object_id")) or derived(tenant_id, "user", upn),
             tenant_id=tenant_id,
             upn=upn,
             name=record.get("name", upn),
@@ -235,9 +242,9 @@ class Planter:
 
     def secret(self, owner: str, holder_id: str, record: Mapping[str, Any]) -> Secret:
         """Read one secret of the application named ``owner``."""
-        _check_keys("secret", record)
-        starts_at = _instant(owner, record.get("starts_at")) or self._now
-        ends_at = _instant(owner, record.get("ends_at"))
+        _check("secret", record)
+        starts_at = instant(owner, record.get("starts_at")) or self._now
+        ends_at = instant(owner, record.get("ends_at"))
         if ends_at is None and "days" in record:
             ends_at = starts_at + timedelta(days=float(record["days"]))
         name = record.get("name")
@@ -248,7 +255,7 @@ class Planter:
             starts_at=starts_at,
             ends_at=ends_at,
             value=record.get("value"),
-            key_id=_guid(owner, record.get("key_id")) or _derived(holder_id, "secret", name or ""),
+            key_id=guid(owner, record.get("key_id")) or derived(holder_id, "secret", name or ""),
         )
         self._values[owner, name] = made.value
         if record.get("hand_over"):
@@ -258,83 +265,27 @@ class Planter:
     def _secrets(self, owner: str, holder_id: str, records: Any) -> tuple[Secret, ...]:
         return tuple(self.secret(owner, holder_id, record) for record in records)
 
+    def _assignment(self, record: Mapping[str, Any], home: str, home_of: Mapping[str, str]) -> RoleAssignment:
+        principal_id = self._principal("role assignment", need("role assignment", record, "principal"))
+        return read_assignment(record, home_of.get(principal_id, home), principal_id)
+
     def _principal(self, where: str, name: str) -> str:
         if name in self._principals:
             return self._principals[name]
-        if _is_guid(name):
+        if is_guid(name):
             return name.lower()
         raise BadSeed(f"{where}: nobody is called {name!r}")
 
-    def _account(self, record: Mapping[str, Any], home: str) -> StorageAccount:
-        _check_keys("storage account", record)
-        return StorageAccount(
-            tenant_id=str(record.get("tenant", home)).lower(),
-            subscription_id=_need("storage account", record, "subscription"),
-            resource_group=_need("storage account", record, "resource_group"),
-            name=_need("storage account", record, "name"),
-            location=record.get("location", "westeurope"),
-        )
 
-    def _assignment(self, record: Mapping[str, Any], home: str) -> RoleAssignment:
-        _check_keys("role assignment", record)
-        if record.get("role") not in ARM_ROLES:
-            raise BadSeed(f"role assignment: unknown role {record.get('role')!r}; known: {', '.join(ARM_ROLES)}")
-        return RoleAssignment(
-            tenant_id=home,
-            principal_id=self._principal("role assignment", _need("role assignment", record, "principal")),
-            role=_need("role assignment", record, "role"),
-            scope=_need("role assignment", record, "scope"),
-        )
-
-
-def _check_keys(kind: str, record: Mapping[str, Any]) -> None:
-    if not isinstance(record, Mapping):
-        raise BadSeed(f"{kind}: expected a table, not {record!r}")
-    if unknown := sorted(set(record) - _KEYS[kind]):
-        raise BadSeed(f"{kind}: unknown key {', '.join(unknown)}; known: {', '.join(sorted(_KEYS[kind]))}")
-
-
-def _need(kind: str, record: Mapping[str, Any], key: str) -> str:
-    value = record.get(key)
-    if not isinstance(value, str) or not value:
-        raise BadSeed(f"{kind}: {key} is missing")
-    return value
+def _check(kind: str, record: Mapping[str, Any]) -> None:
+    check_keys(kind, record, _KEYS[kind])
 
 
 def _policy(record: Mapping[str, Any] | None, holder_id: str) -> AppPolicy | None:
     if record is None:
         return None
-    _check_keys("policy", record)
+    _check("policy", record)
     try:
-        return AppPolicy(**{"policy_id": _derived(holder_id, "policy", ""), **record})
+        return AppPolicy(**{"policy_id": derived(holder_id, "policy", ""), **record})
     except ValueError as error:
         raise BadSeed(f"policy: {error}") from None
-
-
-def _instant(where: str, value: object) -> datetime | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise BadSeed(f"{where}: not an instant: {value!r}") from None
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        raise BadSeed(f"{where}: an instant needs a date, a time and an offset, as 2030-01-31T12:00:00Z")
-    return value
-
-
-def _is_guid(text: str) -> bool:
-    return re.fullmatch(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", text) is not None
-
-
-def _guid(where: str, text: str | None) -> str | None:
-    if text is None:
-        return None
-    if not _is_guid(text):
-        raise BadSeed(f"{where}: {text!r} is no GUID")
-    return text.lower()
-
-
-def _derived(scope: str, kind: str, name: str) -> str:
-    return str(uuid.uuid5(_NAMESPACE, f"{scope} {kind} {name}"))

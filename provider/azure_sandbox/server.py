@@ -28,6 +28,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from azure_sandbox.arm import Arm
 from azure_sandbox.authority import write_private
+from azure_sandbox.blob import Blob
 from azure_sandbox.control import Control
 from azure_sandbox.gateway import TRANSPORT, Gateway
 from azure_sandbox.graph import Graph
@@ -131,10 +132,11 @@ async def serve(world: World, *, ready_fd: int | None = None, until_eof_fd: int 
         surfaces={
             "login": Login(world.directory, world.mint),
             "graph": Graph(world.directory, world.mint),
-            "arm": Arm(world.directory, world.mint),
+            "arm": Arm(world.directory, world.mint, world.safe),
+            "blob": Blob(world.directory, world.mint, world.safe),
         },
     )
-    proxy = Proxy(address["tls_port"])
+    proxy = Proxy(address["tls_port"], world.has_host)
     control = Control(world, token, stopping.set, lambda: {**address, "refused_hosts": dict(proxy.refused)})
     servers = [
         _server(gateway, server_file=world.authority.server_file),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,14 +98,32 @@ class Store:
         self._connection.execute("UPDATE journal SET body = ? WHERE seq = ?", (json.dumps(body), seq))
 
     def entries(
-        self, *, after: int = 0, operation: str | None = None, app_id: str | None = None, limit: int | None = None
+        self,
+        *,
+        after: int = 0,
+        operation: str | None = None,
+        app_id: str | None = None,
+        about: Mapping[str, str | None],
+        limit: int | None = None,
     ) -> list[tuple[int, dict[str, Any]]]:
-        """Journal rows with a number above ``after``, oldest first; ``limit`` keeps the newest ones."""
+        """Journal rows with a number above ``after``, oldest first; ``limit`` keeps the newest ones.
+
+        ``about``: the ``account`` and ``user`` that they name, in any case; None for any.
+        """
         rows = self._connection.execute(
             "SELECT seq, body FROM journal WHERE seq > :after"
             " AND (:operation IS NULL OR operation = :operation) AND (:app_id IS NULL OR app_id = :app_id)"
+            " AND (:account IS NULL OR lower(json_extract(body, '$.account')) = lower(:account))"
+            " AND (:user IS NULL OR lower(json_extract(body, '$.user')) = lower(:user))"
             " ORDER BY seq DESC LIMIT :limit",
-            {"after": after, "operation": operation, "app_id": app_id, "limit": -1 if limit is None else limit},
+            {
+                "after": after,
+                "operation": operation,
+                "app_id": app_id,
+                "account": about.get("account"),
+                "user": about.get("user"),
+                "limit": -1 if limit is None else limit,
+            },
         ).fetchall()
         return [(seq, json.loads(body)) for seq, body in reversed(rows)]
 

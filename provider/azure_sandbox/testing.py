@@ -22,6 +22,7 @@ from typing import Self
 
 from azure_sandbox import environment as _environment
 from azure_sandbox.client import (
+    AccountInfo,
     ApplicationInfo,
     Control,
     ControlError,
@@ -34,6 +35,7 @@ from azure_sandbox.process import spawn
 from azure_sandbox.server import read_address
 
 __all__ = [
+    "AccountInfo",
     "ApplicationInfo",
     "Control",
     "ControlError",

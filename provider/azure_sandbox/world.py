@@ -16,19 +16,17 @@ from typing import Any
 
 from azure_sandbox.authority import Authority, open_authority, write_private
 from azure_sandbox.clock import Clock
+from azure_sandbox.clouds import data_host
 from azure_sandbox.credential import Secret, make_secret
-from azure_sandbox.directory import Application, Contents, Directory, Principal, ServicePrincipal
+from azure_sandbox.directory import Application, Contents, Directory, Principal, ServicePrincipal, Unknown
 from azure_sandbox.faults import Faults
 from azure_sandbox.journal import Journal
 from azure_sandbox.permissions import APP_ROLE_IDS
 from azure_sandbox.policy import AppPolicy
 from azure_sandbox.seed import BadSeed, Planted, Planter, default_seed, plant
 from azure_sandbox.store import Store
+from azure_sandbox.subscriptions import Subscriptions
 from azure_sandbox.tokens import TokenMint
-
-
-class Unknown(LookupError):
-    """No such tenant, application, secret or fault."""
 
 
 class World:
@@ -46,6 +44,7 @@ class World:
         """
         self.state = state
         self.authority: Authority = open_authority(state)
+        self.safe = self.authority.safe
         self.store = Store(state / "state.db")
         self.clock = Clock(
             float(self.store.setting("clock_offset") or 0.0),
@@ -55,8 +54,10 @@ class World:
         self.directory = Directory(self.store)
         self.faults = Faults()
         self.journal = Journal(self.store)
+        self.subscriptions = Subscriptions(self.directory, self.safe, self.clock)
         if not self.directory.tenants:
             self.load_seed(default_seed() if seed is None else seed)
+        self.subscriptions.furnish()
 
     def close(self) -> None:
         """Let go of whom faults hold, and close the database."""
@@ -68,7 +69,8 @@ class World:
     @property
     def seed_text(self) -> str:
         """The seed that ``reset`` goes back to."""
-        return str(self.store.setting("seed"))
+        sealed = self.store.setting("sealed_seed")
+        return self.safe.open(sealed) if sealed else str(self.store.setting("seed"))
 
     def load_seed(self, text: str) -> None:
         """Replace the directory by a seed's; journal and faults go, the clock stays.
@@ -76,10 +78,12 @@ class World:
         Raises:
             BadSeed: the seed can't be loaded; nothing was changed.
         """
-        planted = plant(text, self.clock.now())
+        planted = plant(text, self.clock.now(), self.safe)
         with self.store.transaction():
             self.directory.load(planted.contents)
-            self.store.set_setting("seed", text)
+            # Sealed, because a seed may give secrets and passwords.
+            self.store.set_setting("sealed_seed", self.safe.seal(text))
+            self.store.set_setting("seed", None)
             self.journal.clear()
         self.faults.clear()
         folder = self.state / "secrets"
@@ -88,6 +92,11 @@ class World:
             stale.unlink()
         for name, value in planted.hand_over.items():
             write_private(folder / re.sub(r"[^A-Za-z0-9._-]", "-", name), value.encode())
+
+    def has_host(self, host: str) -> bool:
+        """Whether an account's host name leads anywhere."""
+        found = data_host(host)
+        return found is not None and self.directory.find_account(found[2], found[0]) is not None
 
     # Directory objects made on the fly.
 
@@ -98,7 +107,7 @@ class World:
             BadSeed: an unknown key, or an id that is taken.
         """
         name = f"tenant-{uuid.uuid4().hex[:8]}"
-        tenant, built_in = Planter(self.clock.now()).tenant({"name": name, **record})
+        tenant, built_in = Planter(self.clock.now(), self.safe).tenant({"name": name, **record})
         if self.directory.find_tenant(tenant.tenant_id) or self.directory.find_tenant(tenant.domain):
             raise BadSeed(f"tenant {tenant.tenant_id} ({tenant.domain}) exists already")
         self.directory.merge(Contents(tenants=(tenant,), service_principals=built_in))
@@ -129,7 +138,7 @@ class World:
             raise BadSeed(f"{name}: no tenant {given.get('tenant')!r}")
         given["tenant"] = tenant.tenant_id
         given["owners"] = [name if owner == "self" else self._owner(owner) for owner in given.get("owners", ())]
-        planter = Planter(self.clock.now(), {name: str(given["service_principal_id"])})
+        planter = Planter(self.clock.now(), self.safe, {name: str(given["service_principal_id"])})
         application, principal = planter.application(given, tenant.tenant_id)
         if self.directory.find_any(application.app_id) or self.directory.find_any(application.object_id):
             raise BadSeed(f"{name}: application {application.app_id} exists already")

@@ -23,8 +23,7 @@ from openapi_core.validation.response.exceptions import InvalidData
 from azure_sandbox.exchange import Operation
 from azure_sandbox.graph import Graph
 from azure_sandbox.permissions import APP_ROLE_IDS, ROLES
-from azure_sandbox.testing import TenantInfo
-from tests.sandbox.azure import ARM, NOBODY, OWNED_BY, Azure
+from tests.sandbox.azure import NOBODY, OWNED_BY, Azure
 
 FOLDER = Path(os.environ["CONFORMANCE_DIR"])
 GRAPH_FILE = "graph-v1.0.subset.openapi.json"
@@ -152,39 +151,62 @@ def test_every_operation_has_its_published_roles():
     assert frozenset().union(*ROLES.values()) <= set(APP_ROLE_IDS)
 
 
-@pytest.fixture
-def arm(azure: Azure, own_sandbox, http_for) -> Azure:
-    own_sandbox.control.load_seed(
-        own_sandbox.control.seed() + '\n[[role_assignments]]\nprincipal = "rotator"\nrole = "Reader"\nscope = "/"\n'
+KEYS_FILE = "storage-2026-09-01.keys.openapi.json"
+OLD_FILE = "storage-2021-04-01.subset.openapi.json"
+
+
+def test_resource_manager_answers_as_described(azure: Azure):
+    owner, stranger = azure.app(), azure.app()
+    account = azure.control.create_account(
+        tenant=azure.tenant.tenant_id, sas_period="1.00:00:00", allow_shared_key=True
     )
-    tenant = own_sandbox.control.status()["tenants"][0]
-    return Azure(own_sandbox, http_for(own_sandbox), TenantInfo(domain="", **tenant))
+    subscription = account.resource_id.partition("/resourceGroups/")[0]
+    azure.control.grant(owner.app_id, "Owner", subscription)
+    policy = {"properties": {"keyPolicy": {"keyExpirationPeriodInDays": 30}}}
+    accounts = "/providers/Microsoft.Storage/storageAccounts"
+    for version, file in (("2026-09-01", KEYS_FILE), ("2021-04-01", OLD_FILE)):
+        path, query = account.resource_id, f"?api-version={version}"
+        good = [
+            azure.arm("GET", f"{path}{query}", owner),
+            azure.arm("POST", f"{path}/listKeys{query}", owner),
+            azure.arm("POST", f"{path}/regenerateKey{query}", owner, json={"keyName": "kerb1"}),
+            azure.arm("POST", f"{path}/listKeys{query}&$expand=kerb", owner),
+        ]
+        bad = [
+            azure.arm("POST", f"{path}/regenerateKey{query}", owner, json={"keyName": "key3"}),
+            azure.arm("POST", f"{path}/listKeys{query}", stranger),
+            azure.arm("POST", f"{path}x/listKeys{query}", owner),
+        ]
+        if file == OLD_FILE:
+            good += [azure.arm("PATCH", f"{path}{query}", owner, json=policy)]
+            good += [
+                azure.arm("GET", f"{below}{accounts}{query}", owner)
+                for below in (subscription, path.partition("/providers/")[0])
+            ]
+            bad = []  # the file of 2021 describes success only
+        assert {answer.status_code for answer in good} == {200}
+        for answer in (*good, *bad):
+            check(file, as_listed(answer) if file == OLD_FILE else answer)
 
 
-def test_resource_manager_answers_as_described(arm: Azure):
-    [rotator] = [app for app in arm.control.applications() if app.name == "rotator"]
-    answer = arm.login(rotator, arm.sandbox.demo_secret(), scope=ARM)
-    arm.tokens[rotator.app_id, ARM] = answer.json()["access_token"]
-    accounts = "providers/Microsoft.Storage/storageAccounts"
-    subscription = "/subscriptions/88888888-8888-4888-8888-888888888801"
-    for path in (
-        f"{subscription}/resourceGroups/demo/{accounts}/contososandbox",
-        f"{subscription}/{accounts}",
-        f"{subscription}/resourceGroups/demo/{accounts}",
-    ):
-        found = arm.arm("GET", f"{path}?api-version=2021-04-01", rotator)
-        assert found.status_code == 200
-        check("storage-2021-04-01.subset.openapi.json", found)
+def as_listed(answer: httpx.Response) -> httpx.Response:
+    """The answer with `FULL`, which the service says, in the letters of the description."""
+    return httpx.Response(
+        answer.status_code,
+        content=answer.content.replace(b'"FULL"', b'"Full"'),
+        headers={"content-type": "application/json"},
+        request=answer.request,
+    )
 
 
 def test_resource_managers_errors_have_the_described_shape(azure: Azure):
-    document: dict[str, Any] = json.loads((FOLDER / "storage-2026-09-01.keys.openapi.json").read_text())
+    document: dict[str, Any] = json.loads((FOLDER / KEYS_FILE).read_text())
     path = next(path for path in document["paths"] if path.endswith("/listKeys"))
     url = path.format_map({"subscriptionId": NOBODY, "resourceGroupName": "demo", "accountName": "contososandbox"})
     for caller in (None, azure.app(OWNED_BY)):
         answer = azure.arm("POST", f"{url}?api-version=2026-09-01", caller)
         assert answer.status_code >= 400
-        check("storage-2026-09-01.keys.openapi.json", answer)
+        check(KEYS_FILE, answer)
 
 
 # Whatever the descriptions allow, thrown at the sandbox: no answer may be out of shape, and none a 500.

@@ -42,6 +42,8 @@ def test_counts_are_of_what_was_done_not_of_what_was_asked(azure: Azure):
         "requests": 8,
         "creations": 4,
         "removals": 1,
+        "regenerations": 0,
+        "password_changes": 0,
         "undelivered": 1,
         "logins": 1,
         "refused_logins": 0,

@@ -37,7 +37,15 @@ def test_the_hosts_are_those_of_the_three_clouds():
     )
 
 
+def test_an_unknown_account_has_no_host(sandbox: Sandbox):
+    for suffix in ("core.windows.net", "core.usgovcloudapi.net", "core.chinacloudapi.cn"):
+        answer = raw(sandbox, f"CONNECT nobodyhasthis.blob.{suffix}:443 HTTP/1.1\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 502 ")
+
+
 REFUSED = {
+    "no account": b"CONNECT .blob.core.windows.net:443 HTTP/1.1\r\n\r\n",
+    "another service of an account": b"CONNECT contososandbox.queue.core.windows.net:443 HTTP/1.1\r\n\r\n",
     "another host": b"CONNECT example.com:443 HTTP/1.1\r\n\r\n",
     "another port": b"CONNECT graph.microsoft.com:80 HTTP/1.1\r\n\r\n",
     "an address": b"CONNECT 127.0.0.1:22 HTTP/1.1\r\n\r\n",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import uuid
 
 import pytest
 
@@ -121,13 +122,33 @@ PROGRAMS = {
     "Resource Manager refuses without a role": """
         from azure.core.exceptions import HttpResponseError
         from azure.mgmt.storage import StorageManagementClient
-        subscription = "88888888-8888-4888-8888-888888888801"
         with ClientSecretCredential(given["tenant"], given["rotator"], given["secret"]) as credential:
-            with StorageManagementClient(credential, subscription) as client:
+            with StorageManagementClient(credential, given["subscription"]) as client:
                 try:
-                    client.storage_accounts.get_properties("demo", "contososandbox")
+                    client.storage_accounts.get_properties("group", given["foreign_account"])
                 except HttpResponseError as error:
                     print((error.status_code, error.error.code) == (403, "AuthorizationFailed"))
+        """,
+    "a key operator lists and regenerates": """
+        from azure.mgmt.storage import StorageManagementClient
+        with ClientSecretCredential(given["tenant"], given["rotator"], given["secret"]) as credential:
+            with StorageManagementClient(credential, given["subscription"]) as client:
+                before = client.storage_accounts.list_keys("group", given["account"]).keys_property
+                after = client.storage_accounts.regenerate_key(
+                    "group", given["account"], {"keyName": "key2"}).keys_property
+                print([key.key_name for key in after] == ["key1", "key2"] and after[0].value == before[0].value
+                      and after[1].value != before[1].value and after[1].creation_time > before[1].creation_time
+                      and str(getattr(after[1].permissions, "value", after[1].permissions)).upper() == "FULL")
+        """,
+    "a locked account": """
+        from azure.core.exceptions import ResourceExistsError
+        from azure.mgmt.storage import StorageManagementClient
+        with ClientSecretCredential(given["tenant"], given["rotator"], given["secret"]) as credential:
+            with StorageManagementClient(credential, given["subscription"]) as client:
+                try:
+                    client.storage_accounts.list_keys("group", given["locked_account"])
+                except ResourceExistsError as error:
+                    print((error.status_code, error.error.code) == (409, "ScopeLocked"))
         """,
 }
 
@@ -136,7 +157,14 @@ def run(azure: Azure, program: str, **more: str) -> subprocess.CompletedProcess[
     import json
 
     rotator, app = azure.rotator_and_workload()
+    place = {"tenant": azure.tenant.tenant_id, "subscription": str(uuid.uuid4())}
+    accounts = [azure.control.create_account(**place, operators=[rotator.app_id]) for _ in range(2)]
+    azure.control.lock(accounts[1].resource_id)
     given = {
+        "subscription": place["subscription"],
+        "account": accounts[0].name,
+        "locked_account": accounts[1].name,
+        "foreign_account": azure.control.create_account(**place).name,
         "tenant": azure.tenant.tenant_id,
         "rotator": rotator.app_id,
         "secret": rotator.secrets["boot"],
