@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,9 @@ _CLI = pytest.StashKey[Path | None]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_CLI] = cli.find()
+    # Started in the background of a script, we are told to ignore Ctrl-C, and so would be every process of ours.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -21,6 +21,7 @@ from azure_rotator.domain.ports import Clock, Directory, Entropy, Login, Observe
 from azure_rotator.engine.context import Context, Limits
 from azure_rotator.engine.service import Engine
 from azure_rotator.rotators.app_secret import AppSecretRotator
+from azure_rotator.rotators.target_secret import TargetSecretRotator
 
 
 class SystemClock:
@@ -109,6 +110,7 @@ def make_engine(
 
     rotators = {
         RotatorType.API_KEY: AppSecretRotator(directory=directory, login=login, uow=uow, observer=observer),
+        RotatorType.TARGET: TargetSecretRotator(directory=directory, login=login, uow=uow, observer=observer),
     }
     return Engine(
         Context(

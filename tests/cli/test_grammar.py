@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from azure_rotator.cli.grants import GRANTS
 from azure_rotator.cli.paths import parse, selected
 from azure_rotator.domain.errors import Rejected
-from azure_rotator.domain.parameters import PARAMETERS, SERVED_ROTATORS, Kind, Subject
+from azure_rotator.domain.grants import GRANTS
+from azure_rotator.domain.model import RotatorType
+from azure_rotator.domain.parameters import PARAMETERS, Kind, Subject
 from tests.cli.conftest import GUID, Place, Terminal, offline_item, offline_target
 from tests.cli.test_bad_input import refused
 from tests.rows import row
@@ -352,8 +353,9 @@ def test_folders_come_with_their_items(stocked: Terminal):
 @pytest.mark.parametrize("name", ["rotated-secret create azure", "create-rotated-secret"])
 def test_help_and_readme_name_the_same_grants_per_rotator(terminal: Terminal, name: str):
     readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    told = dict(re.findall(r"^\| `([a-z-]+)` \| (`(?:Application|User).*) \|$", readme, flags=re.MULTILINE))
-    assert set(told) == {rotator.value for rotator in GRANTS} == {rotator.value for rotator in SERVED_ROTATORS}
+    kinds = "|".join(RotatorType)
+    told = dict(re.findall(rf"^\| `({kinds})` \| (.*) \|$", readme, flags=re.MULTILINE))
+    assert set(told) == {rotator.value for rotator in GRANTS} == set(RotatorType)
     shown = terminal.told(*name.split(), "--help").out
     for rotator, grant in GRANTS.items():
         assert told[rotator.value].replace("`", "") == grant

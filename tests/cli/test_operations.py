@@ -272,7 +272,7 @@ def test_a_time_that_is_none_is_told(terminal: Terminal, since: str):
 def test_what_others_wrote_does_nothing_to_the_terminal(stocked: Terminal):
     stocked.told("target", "update", "azure", "-n", "t", "--description", "a\x1b[2Jb\nc\u202ed")
     said = stocked.told("target", "get", "-n", "t")
-    assert "description:        a\\x1b[2Jb\\nc\\u202ed\n" in said.out
+    assert "description:               a\\x1b[2Jb\\nc\\u202ed\n" in said.out
     assert stocked.told("target", "get", "-n", "t", "--jq-expression", ".description").out == "a\x1b[2Jb\nc\u202ed\n"
 
 

@@ -48,10 +48,10 @@ def shell(terminal: Terminal, line: str) -> subprocess.CompletedProcess[bytes]:
         (
             "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 azure-rotator target get -n t",
             0,
-            b"description:        gr\\xfcn",
+            b"description:               gr\\xfcn",
             b"",
         ),
-        ("LC_ALL=C.UTF-8 azure-rotator target get -n t", 0, "description:        grün".encode(), b""),
+        ("LC_ALL=C.UTF-8 azure-rotator target get -n t", 0, "description:               grün".encode(), b""),
         ("python -m azure_rotator.cli.reference", 0, b"# azure-rotator: command line", b""),
     ],
     ids=lambda value: value if isinstance(value, str) else None,

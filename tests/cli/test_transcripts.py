@@ -37,6 +37,11 @@ owner: -
 store_id: ID
 azure_tenant_id: {tenant}
 azure_client_id: {client}
+azure_cloud: AzureCloud
+azure_subscription_id: -
+azure_resource_group_name: -
+azure_resource_name: -
+client_secret_id: -
 connection_type: credentials
 ! next: azure-rotator target test --name /azure/prod
 $ target create azure --name /azure/prod --connection-type cloud-identity
@@ -59,6 +64,11 @@ $ target get -n azure/prod --json
 "store_id": "ID",
 "azure_tenant_id": "{tenant}",
 "azure_client_id": "{client}",
+"azure_cloud": "AzureCloud",
+"azure_subscription_id": null,
+"azure_resource_group_name": null,
+"azure_resource_name": null,
+"client_secret_id": null,
 "connection_type": "credentials"
 }
 $ target update azure -n azure/prod --description "the main one" --delete_protection
@@ -75,6 +85,11 @@ owner: -
 store_id: ID
 azure_tenant_id: {tenant}
 azure_client_id: {client}
+azure_cloud: AzureCloud
+azure_subscription_id: -
+azure_resource_group_name: -
+azure_resource_name: -
+client_secret_id: -
 connection_type: credentials
 $ target delete -n azure/prod
 ! error: Target "/azure/prod" is protected against deletion (DeleteProtected)
@@ -94,6 +109,11 @@ owner: -
 store_id: ID
 azure_tenant_id: {tenant}
 azure_client_id: {client}
+azure_cloud: AzureCloud
+azure_subscription_id: -
+azure_resource_group_name: -
+azure_resource_name: -
+client_secret_id: -
 connection_type: credentials
 $ target list --quiet
 NAME CONNECTION TENANT CLIENT ITEMS
@@ -147,10 +167,13 @@ last_rotation_error: -
 next_attempt_at: -
 managed_by: platform
 app_id: {app}
+revoke_after: -
+credential_lifetime: -
 key_id: KEY
 expires_at: INSTANT
-revoke_after: -
 skip_dry_run: false
+rotate_on_read: false
+password_policy: -
 ! next: azure-rotator rotated-secret get-value --name /prod/billing
 $ rotated-secret get-value -n prod/billing --jq-expression .stage
 current
@@ -206,10 +229,13 @@ last_rotation_error: -
 next_attempt_at: INSTANT
 managed_by: platform
 app_id: {app}
+revoke_after: -
+credential_lifetime: -
 key_id: KEY
 expires_at: INSTANT
-revoke_after: -
 skip_dry_run: false
+rotate_on_read: false
+password_policy: -
 
 VERSION STAGE KEY ID CREATED EXPIRES RETIRES
 1 revoked KEY INSTANT INSTANT INSTANT
@@ -289,10 +315,13 @@ last_rotation_error: -
 next_attempt_at: -
 managed_by: user
 app_id: {app}
+revoke_after: -
+credential_lifetime: -
 key_id: {boot}
 expires_at: INSTANT
-revoke_after: -
 skip_dry_run: false
+rotate_on_read: false
+password_policy: -
 ! note: create-rotated-secret is rotated-secret create azure under its old name
 ! next: azure-rotator rotated-secret get-value --name /s
 $ get-rotated-secret-value --names s --jq-expression .value.key_id

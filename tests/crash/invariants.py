@@ -28,6 +28,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus, urlencode
 
 from azure_rotator.domain.errors import Corrupt
+from azure_rotator.domain.kinds import PROOFS_IN_A_ROW
 from azure_rotator.domain.model import (
     ItemState,
     Origin,
@@ -40,7 +41,6 @@ from azure_rotator.domain.model import (
 )
 from azure_rotator.domain.names import Stamp, parse_stamp
 from azure_rotator.domain.ports import Sealer
-from azure_rotator.domain.rotation import PROOFS_IN_A_ROW
 from azure_rotator.engine.context import version_place
 from azure_sandbox.clock import parse_instant
 from azure_sandbox.testing import JournalEntry, Sandbox, SecretInfo

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
+from azure_rotator.domain.model import Mint
 from azure_rotator.domain.ports import Claim, Directory, Identity, Login, NewPassword, Observer, UnitOfWork
 
 
@@ -63,7 +64,7 @@ class _RemovesAllOthers(_Wrapped):
 class _NoIntent(_Wrapped):
     """A store that leaves the intent out."""
 
-    def begin_minting(self, claim: Claim, at: datetime, *, mint_id: str) -> None:
+    def begin_minting(self, claim: Claim, at: datetime, mint: Mint) -> None:
         return
 
 

@@ -330,7 +330,7 @@ def test_the_end_that_counts_is_the_one_azure_returned(world: World):
     assert made.current is not None
     assert made.current.expires_at is not None
     assert abs(made.current.expires_at - (world.clock.now() + 30 * DAY)) < timedelta(minutes=1)
-    assert world.engine.secrets.get_value(name=ITEM).expires_at == made.current.expires_at.strftime(
+    assert world.engine.secrets.get_value(name=ITEM).fields["expires_at"] == made.current.expires_at.strftime(
         "%Y-%m-%dT%H:%M:%SZ"
     )
 

@@ -32,10 +32,10 @@ def test_values_are_read_by_number_and_all_fields_belong_to_one_version(world: W
     for number, stage in ((1, "revoked"), (2, "previous"), (3, "current"), (None, "current")):
         index = (number or 3) - 1
         value = get(world, number)
-        assert (value.version, value.stage, value.key_id) == (index + 1, stage, keys[index])
-        assert value.client_secret.reveal() == values[index]
-        assert value.client_id == world.workload.app_id
-        assert value.tenant_id == world.rotator.info.tenant_id
+        assert (value.version, value.stage, value.fields["key_id"]) == (index + 1, stage, keys[index])
+        assert value.secret.reveal() == values[index]
+        assert value.fields["client_id"] == world.workload.app_id
+        assert value.fields["tenant_id"] == world.rotator.info.tenant_id
     assert len(set(values)) == 3
     assert values[2] not in repr(get(world))
 
@@ -163,4 +163,4 @@ def test_ids_and_names_lead_to_the_same(world: World):
     by_id = world.engine.secrets.describe(item_id=made.item.item_id, store_id=world.engine.store_id)
     assert by_id == world.describe()
     assert refused(world.engine.secrets.describe, item_id=UNKNOWN).code == "StoreMismatch"
-    assert world.engine.secrets.get_value(item_id=made.item.item_id).client_secret.reveal() == world.value()
+    assert world.engine.secrets.get_value(item_id=made.item.item_id).secret.reveal() == world.value()

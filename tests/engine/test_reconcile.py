@@ -121,11 +121,11 @@ def test_two_stores_on_one_application_keep_their_hands_off_each_other(world: Wo
     world.rotate()
     assert lost not in world.key_ids()
     value = other.engine.secrets.get_value(name=ITEM)
-    assert value.key_id != theirs.key_id
-    assert world.logs_in(value.client_secret.reveal())
+    assert value.fields["key_id"] != theirs.key_id
+    assert world.logs_in(value.secret.reveal())
     world.engine.secrets.delete(name=ITEM)
     world.engine.reconcile()
-    assert world.key_ids() == {world.secret_of_boot(), value.key_id}
+    assert world.key_ids() == {world.secret_of_boot(), value.fields["key_id"]}
 
 
 @row("B-31")

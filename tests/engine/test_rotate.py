@@ -160,7 +160,7 @@ def test_the_stored_value_is_readable_and_valid_at_every_step(world: World):
 
     def look(*_: object, **__: object) -> None:
         value = world.engine.secrets.get_value(name=ITEM)
-        seen.append((value.version, world.logs_in(value.client_secret.reveal())))
+        seen.append((value.version, world.logs_in(value.secret.reveal())))
 
     for step in ("begin_minting", "store_pending", "record_proof", "publish", "begin_retiring", "finish_retiring"):
         world.main.store.before[step] = look

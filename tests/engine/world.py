@@ -299,7 +299,7 @@ class World:
         return next(v for v in self.describe(name).versions if v.number == number and v.stage is not Stage.ABANDONED)
 
     def value(self, name: str = ITEM, *, version: int | None = None) -> str:
-        return self.engine.secrets.get_value(name=name, version=version).client_secret.reveal()
+        return self.engine.secrets.get_value(name=name, version=version).secret.reveal()
 
     def open_rotations(self) -> Sequence[Rotation]:
         return cast(Sequence[Rotation], self.main.store.open_rotations())

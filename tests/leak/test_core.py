@@ -38,11 +38,8 @@ HOLDERS = {
         version=1,
         stage="current",
         rotator_type="api-key",
-        tenant_id=None,
-        client_id="c",
-        client_secret=SECRET,
-        key_id="k",
-        expires_at=None,
+        secret=SECRET,
+        fields={"client_id": "c", "client_secret": SECRET},
     ),
     "a token": Token(value=SECRET, host="login", kept=False),
 }

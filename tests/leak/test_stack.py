@@ -98,7 +98,7 @@ def test_no_credential_is_on_the_screen_in_the_state_or_in_a_process_list(
     looked_at("after a rotation")
 
     for version in (1, 2):
-        value = beside.secrets.get_value(name="/minted", version=version).client_secret.reveal()
+        value = beside.secrets.get_value(name="/minted", version=version).secret.reveal()
         assert control.verify(workload.app_id, value) is not None
         canaries.add(f"minted secret {version}", value)
     for place in ("screen", "state", "pickles", "process list"):

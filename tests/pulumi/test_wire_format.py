@@ -79,7 +79,7 @@ def test_the_provider_of_an_old_bag_is_todays_class(release, name):
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_fingerprint_of_an_old_bag_is_understood(release, name):
     old = bag(release, name)
-    given = old["inputs"].get(CREDENTIALS["target" if name == "azure-target" else "secret"].argument)
+    given = CREDENTIALS["target" if name == "azure-target" else "secret"].given(old["inputs"])
     assert matches(given, old["outputs"][FINGERPRINT])
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from azure_rotator.domain.names import encode_id
 from azure_rotator.store.opening import open_store
 from azure_rotator.store.unit_of_work import SqlUnitOfWork
+from tests.store import samples
 from tests.store.samples import LATER, NOW
 
 
@@ -40,7 +41,7 @@ def _work(store: SqlUnitOfWork, folder: Path, worker: str) -> None:
                 overlap = False
             except FileExistsError:
                 overlap = True
-            store.begin_minting(claim, NOW, mint_id=encode_id(os.urandom(10)))
+            store.begin_minting(claim, NOW, samples.mint(claim, encode_id(os.urandom(10))))
             store.finish_retiring(claim, [], LATER, done=True)
             _tell(
                 folder, {"worker": worker, "rotation": rotation.rotation_id, "fence": claim.fence, "overlap": overlap}

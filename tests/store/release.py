@@ -64,7 +64,8 @@ def fill(store: SqlUnitOfWork) -> None:
     )
     operation = samples.rotation(item_id, trigger=Trigger.CREATE)
     store.insert_item(creating, None, operation, samples.line())
-    store.begin_minting(samples.claimed(store, operation), NOW, mint_id=samples.new_id())
+    claim = samples.claimed(store, operation)
+    store.begin_minting(claim, NOW, samples.mint(claim))
 
     deleting, _ = samples.add_item(store, target_id=target_id, name="/prod/deleting")
     store.begin_delete(samples.rotation(deleting.item_id, trigger=Trigger.DELETE), revision=deleting.revision)

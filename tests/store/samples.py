@@ -13,6 +13,7 @@ from azure_rotator.domain.model import (
     ConnectionType,
     Event,
     ItemState,
+    Mint,
     Origin,
     RotatedSecret,
     Rotation,
@@ -34,6 +35,11 @@ DAY = timedelta(days=1)
 LANE = "application:tenant-1:app-1"
 
 _count = itertools.count(1)
+
+
+def mint(claim: Claim, mint_id: str | None = None) -> Mint:
+    """An attempt to mint by whoever holds the claim."""
+    return Mint(mint_id=mint_id or new_id(), rotation_id=claim.rotation_id)
 
 
 def new_id() -> str:
@@ -170,7 +176,7 @@ def with_pending(
     """A new rotation that has minted."""
     made, claim = started(store, item_id, **changes)
     pending = version(item_id, made.rotation_id, number=number, stage=Stage.PENDING)
-    store.begin_minting(claim, NOW, mint_id=new_id())
+    store.begin_minting(claim, NOW, mint(claim))
     store.store_pending(claim, pending, NOW + timedelta(minutes=5), NOW)
     return made, claim, pending
 

@@ -20,8 +20,8 @@ Step = Callable[[Scene], object]
 FENCED: dict[str, Step] = {
     "extend": lambda s: s.store.extend(s.claim),
     "resume": lambda s: s.store.resume(s.claim, LATER),
-    "begin_minting": lambda s: s.store.begin_minting(s.claim, LATER, mint_id=samples.new_id()),
-    "mint_settled": lambda s: s.store.mint_settled(s.claim, LATER),
+    "begin_minting": lambda s: s.store.begin_minting(s.claim, LATER, samples.mint(s.claim)),
+    "mint_settled": lambda s: s.store.mint_settled(s.claim, LATER, refused=False),
     "store_pending": lambda s: s.store.store_pending(
         s.claim, samples.version(s.item.item_id, s.made.rotation_id, number=3, stage=Stage.PENDING), LATER, LATER
     ),
@@ -92,7 +92,7 @@ def test_a_forged_fence_is_refused(store: SqlUnitOfWork, file: StoreFile):
     before = file.everything()
     for forged in (replace(claim, fence=claim.fence + 1), replace(claim, permit_fence=0), replace(claim, worker="x")):
         with pytest.raises(LeaseLost):
-            store.begin_minting(forged, LATER, mint_id=samples.new_id())
+            store.begin_minting(forged, LATER, samples.mint(forged))
     assert file.everything() == before
 
 
@@ -115,5 +115,5 @@ def test_every_commit_extends_lease_and_permit_alike(store: SqlUnitOfWork, file:
 def test_a_lease_that_ran_out_but_was_not_taken_still_commits(store: SqlUnitOfWork, file: StoreFile):
     scene = samples.scene(store)
     file.run_out_leases()
-    store.begin_minting(scene.claim, LATER, mint_id=samples.new_id())
+    store.begin_minting(scene.claim, LATER, samples.mint(scene.claim))
     assert store.claim(scene.made.rotation_id, "worker-2", LATER) is None

@@ -139,7 +139,7 @@ def test_operations_tells_known_mints_from_unknown_ones(store: SqlUnitOfWork):
     made, claim = samples.started(store, item.item_id)
     first, second = samples.new_id(), samples.new_id()
     for mint_id in (first, second):
-        store.begin_minting(claim, NOW, mint_id=mint_id)
+        store.begin_minting(claim, NOW, samples.mint(claim, mint_id))
     known = store.operations([first, second, made.rotation_id, "zzzzzzzzzzzzzzzz"])
     assert {mint_id: rotation.rotation_id for mint_id, rotation in known.items()} == {
         first: made.rotation_id,
@@ -429,7 +429,7 @@ def test_whether_an_item_ever_minted(store: SqlUnitOfWork):
     assert not store.has_minted(item.item_id)
     _, claim = samples.started(store, item.item_id)
     assert not store.has_minted(item.item_id)
-    store.begin_minting(claim, NOW, mint_id=samples.new_id())
+    store.begin_minting(claim, NOW, samples.mint(claim))
     assert store.has_minted(item.item_id)
 
 

@@ -128,7 +128,7 @@ def test_a_short_lease_runs_out_by_the_databases_clock(store: SqlUnitOfWork, ope
         assert time.monotonic() - begun < 10, "the lease never ran out"
     assert second.fence == first.fence + 1
     with pytest.raises(LeaseLost):
-        brief.begin_minting(first, NOW, mint_id=samples.new_id())
+        brief.begin_minting(first, NOW, samples.mint(first))
 
 
 # --- extending, giving back
@@ -208,5 +208,5 @@ def test_a_hold_does_not_stop_who_works_in_the_lane(store: SqlUnitOfWork):
     made = _due(store)
     claim = samples.claimed(store, made)
     store.hold_lane(LANE, LATER)
-    store.begin_minting(claim, NOW, mint_id=samples.new_id())
+    store.begin_minting(claim, NOW, samples.mint(claim))
     store.extend(claim)

@@ -309,12 +309,12 @@ def test_opening_a_current_store_loads_no_alembic(url: str):
 
 # --- upgrades
 
-SECOND_REVISION = """
+NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "next"
+down_revision = "{head}"
 
 
 def upgrade():
@@ -332,9 +332,9 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
     def install(then: str) -> None:
         scripts = tmp_path / "migrations"
         shutil.copytree(opening.MIGRATIONS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-        (scripts / "versions" / "r0002_second.py").write_text(SECOND_REVISION.format(then=then))
+        (scripts / "versions" / "r9999_next.py").write_text(NEXT_REVISION.format(then=then, head=opening.REVISIONS[-1]))
         monkeypatch.setattr(opening, "MIGRATIONS", scripts)
-        monkeypatch.setattr(opening, "REVISIONS", ("0001", "0002"))
+        monkeypatch.setattr(opening, "REVISIONS", (*opening.REVISIONS, "next"))
 
     return install
 
@@ -352,7 +352,7 @@ def test_an_older_store_is_upgraded_when_it_is_opened(url: str, next_release: Ca
     path = _older_store(url)
     next_release("pass")
     open_store(url).close()
-    assert peek(url) == StoreMeta(store_id=STORE_ID, key_check=KEY_CHECK, revision="0002")
+    assert peek(url) == StoreMeta(store_id=STORE_ID, key_check=KEY_CHECK, revision="next")
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT note, remark FROM targets").fetchall() == [("none", "")]
         assert connection.execute("SELECT count(*) FROM items").fetchall() == [(1,)], (
@@ -369,7 +369,7 @@ def test_many_at_once_upgrade_once(url: str, next_release: Callable[[str], None]
             store.close()
     found = peek(url)
     assert found is not None
-    assert found.revision == "0002"
+    assert found.revision == "next"
 
 
 def test_an_upgrade_that_fails_changes_nothing(url: str, next_release: Callable[[str], None]):
@@ -381,7 +381,7 @@ def test_an_upgrade_that_fails_changes_nothing(url: str, next_release: Callable[
     assert _schema(path) == before
     found = peek(url)
     assert found is not None
-    assert found.revision == "0001"
+    assert found.revision == opening.REVISIONS[-2]
 
 
 def test_upgrading_a_current_store_changes_nothing(url: str):

@@ -46,10 +46,10 @@ def _stages(store: SqlUnitOfWork, item_id: str) -> dict[int, Stage]:
 def test_the_intent_is_stored_before_the_mint_and_cleared_when_it_is_settled(store: SqlUnitOfWork):
     item, _ = samples.add_item(store)
     made, claim = samples.started(store, item.item_id)
-    store.begin_minting(claim, LATER, mint_id=samples.new_id())
+    store.begin_minting(claim, LATER, samples.mint(claim))
     minting = _rotation(store, made.rotation_id)
     assert (minting.state, minting.mint_uncertain, minting.updated_at) == (RotationState.MINTING, True, LATER)
-    store.mint_settled(claim, LATER)
+    store.mint_settled(claim, LATER, refused=False)
     settled = _rotation(store, made.rotation_id)
     assert (settled.state, settled.mint_uncertain) == (RotationState.MINTING, False)
 
@@ -114,7 +114,7 @@ def test_the_first_publication_makes_a_created_item_visible(store: SqlUnitOfWork
     store.insert_item(item, None, create, samples.line())
     claim = samples.claimed(store, create)
     pending = samples.version(item.item_id, create.rotation_id, number=1, stage=Stage.PENDING)
-    store.begin_minting(claim, NOW, mint_id=samples.new_id())
+    store.begin_minting(claim, NOW, samples.mint(claim))
     store.store_pending(claim, pending, LATER, NOW)
     store.publish(claim, samples.publication(item, pending, None, next_attempt_at=LATER))
     assert _item(store, item.item_id).state is ItemState.ACTIVE
@@ -253,8 +253,8 @@ def _fail(s: Scene) -> None:
 
 COUNTS_START_ANEW: dict[str, Step] = {
     "resume": lambda s: s.store.resume(s.claim, LATER),
-    "begin_minting": lambda s: s.store.begin_minting(s.claim, LATER, mint_id=samples.new_id()),
-    "mint_settled": lambda s: s.store.mint_settled(s.claim, LATER),
+    "begin_minting": lambda s: s.store.begin_minting(s.claim, LATER, samples.mint(s.claim)),
+    "mint_settled": lambda s: s.store.mint_settled(s.claim, LATER, refused=False),
     "begin_retiring": lambda s: s.store.begin_retiring(s.claim, LATER),
     "finish_retiring": lambda s: s.store.finish_retiring(s.claim, [], LATER, done=False),
     "drop_abandoned": lambda s: s.store.drop_abandoned(s.claim, s.pending.version_id, LATER),
@@ -271,8 +271,8 @@ def test_confirmations_of_one_look_never_count_for_the_next(store: SqlUnitOfWork
 
 
 BACK_OFF: dict[str, tuple[Step, int]] = {
-    "an intent does not": (lambda s: s.store.begin_minting(s.claim, LATER, mint_id=samples.new_id()), 5),
-    "a settled mint does not": (lambda s: s.store.mint_settled(s.claim, LATER), 5),
+    "an intent does not": (lambda s: s.store.begin_minting(s.claim, LATER, samples.mint(s.claim)), 5),
+    "a settled mint does not": (lambda s: s.store.mint_settled(s.claim, LATER, refused=False), 5),
     "the begin of retiring does not": (lambda s: s.store.begin_retiring(s.claim, LATER), 5),
     "a read counts as its reader says": (
         lambda s: s.store.record_absence(s.claim, confirmations=0, attempts=6, next_attempt_at=NOW, at=NOW),
@@ -309,7 +309,7 @@ def test_what_sets_the_failures_in_a_row_back(store: SqlUnitOfWork, step: Step, 
 def test_a_deferred_step_waits_in_its_state(store: SqlUnitOfWork, status: str | None, shown):
     item, _ = samples.add_item(store)
     made, claim = samples.started(store, item.item_id)
-    store.begin_minting(claim, NOW, mint_id=samples.new_id())
+    store.begin_minting(claim, NOW, samples.mint(claim))
     store.defer(claim, FAILURE, attempts=4, next_attempt_at=LATER, status=status, at=NOW)
     waiting = _rotation(store, made.rotation_id)
     assert (waiting.state, waiting.attempts, waiting.next_attempt_at) == (RotationState.MINTING, 4, LATER)
@@ -437,7 +437,7 @@ def _abandoned(store: SqlUnitOfWork, item, current: Version):
 
 def _mint_uncertain(store: SqlUnitOfWork, item, current: Version):
     made, claim = samples.started(store, item.item_id)
-    store.begin_minting(claim, NOW, mint_id=samples.new_id())
+    store.begin_minting(claim, NOW, samples.mint(claim))
     store.release(claim)
     return made, RotationState.FAILED, LATER
 

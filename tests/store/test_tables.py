@@ -80,7 +80,8 @@ def test_every_credential_column_is_sealed():
         for column in table.columns
         if isinstance(column.type, Sealed)
     }
-    assert named == typed == {"targets.sealed_secret", "items.sealed_login", "versions.sealed_value"}
+    columns = {"targets.sealed_secret", "items.sealed_login", "versions.sealed_value", "mints.sealed_evidence"}
+    assert named == typed == columns
 
 
 # --- instants

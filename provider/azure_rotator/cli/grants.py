@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from azure_rotator.domain.model import RotatorType
-
-GRANTS: Mapping[RotatorType, str] = {
-    RotatorType.API_KEY: "Application.ReadWrite.OwnedBy, being owner of the application, or Application.ReadWrite.All",
-}
+from azure_rotator.domain.grants import GRANTS
 
 
 def grants_text() -> str:
@@ -18,6 +12,6 @@ def grants_text() -> str:
             "\b",
             "What the acting identity must be granted in Azure, by rotator type:",
             *(f"  {rotator.value}: {grant}" for rotator, grant in GRANTS.items()),
-            "With use-target-creds the Target acts, with use-user-creds the application itself.",
+            "With use-target-creds the Target acts, with use-user-creds the application or the user.",
         ]
     )

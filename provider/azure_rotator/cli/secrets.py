@@ -13,6 +13,7 @@ from azure_rotator.cli.grants import grants_text
 from azure_rotator.cli.invocation import Invocation, command, refuse_at_once, required
 from azure_rotator.cli.tables import pairs, table
 from azure_rotator.domain.errors import Rejected
+from azure_rotator.domain.secrettext import SecretText
 
 if TYPE_CHECKING:
     from azure_rotator.engine.views import SecretView, Value
@@ -189,13 +190,7 @@ def _tell(call: Invocation, view: SecretView) -> None:
 
 
 def _named(value: Value) -> dict[str, object]:
-    return {
-        "tenant_id": value.tenant_id,
-        "client_id": value.client_id,
-        "client_secret": value.client_secret.reveal(),
-        "key_id": value.key_id,
-        "expires_at": value.expires_at,
-    }
+    return {name: field.reveal() if isinstance(field, SecretText) else field for name, field in value.fields.items()}
 
 
 def _row(view: SecretView) -> Facts:

@@ -14,7 +14,7 @@ from azure_rotator.domain.secrettext import SealedBytes
 
 
 class RotatorType(StrEnum):
-    """The procedure for one kind of credential. Foundation: only ``api-key`` is served."""
+    """The procedure for one kind of credential."""
 
     API_KEY = "api-key"
     TARGET = "target"
@@ -32,6 +32,13 @@ class AuthMode(StrEnum):
 class ConnectionType(StrEnum):
     CREDENTIALS = "credentials"
     CLOUD_IDENTITY = "cloud-identity"
+
+
+class StorageKeyMode(StrEnum):
+    """``named``: always the same key. ``alternate``: the unpublished key of the pair, which then is published."""
+
+    NAMED = "named"
+    ALTERNATE = "alternate"
 
 
 class ItemState(StrEnum):
@@ -93,7 +100,8 @@ class Target:
     """Where and as whom to work: a tenant and a privileged application, or the process's cloud identity.
 
     Args:
-        secret_reference: ``env:…`` or ``file:…``, resolved at each use; exclusive with ``sealed_secret``.
+        secret_reference: ``env:…``, ``file:…`` or ``keyvault:…``, resolved at each use; exclusive with
+            ``sealed_secret``.
         version: Counts the client secrets given for it, from 1 (0 for a cloud identity).
         revision: Counts changes of the row; an update names the revision it read.
         deleted: A tombstone: the name is free, the journal still knows the id (features 3.16).
@@ -112,6 +120,11 @@ class Target:
     version: int
     created_at: datetime
     modified_at: datetime
+    client_secret_id: str | None = None
+    azure_cloud: str = "AzureCloud"
+    subscription_id: str | None = None
+    resource_group_name: str | None = None
+    resource_name: str | None = None
     revision: int = 1
     deleted: bool = False
 
@@ -121,7 +134,11 @@ class RotatedSecret:
     """One credential under rotation.
 
     Args:
+        app_id: Application whose client secret rotates (``target``: the Target's own); empty for other kinds.
         api_id: keyId that the user named; None for an item that mints its own from the start.
+        username: User principal name (``password``).
+        storage_key_name: The key that rotates (``named``), or is published first (``alternate``).
+        resource_group_name: With ``resource_name`` the account of the item; both None: the Target's.
         revoke_after: As given, e.g. ``"24h"``; None means the default of features 2.3.
         sealed_login: The secret a ``use-user-creds`` item logs in with before it has a version of its own. It is the
             user's and stays foreign; dropped at the first publication.
@@ -155,6 +172,18 @@ class RotatedSecret:
     error_text: str | None = None
     sealed_login: SealedBytes | None = None
     arguments_digest: str = ""
+    username: str | None = None
+    storage_key_name: str | None = None
+    storage_key_mode: StorageKeyMode | None = None
+    resource_group_name: str | None = None
+    resource_name: str | None = None
+    rotate_on_read: bool = False
+    credential_lifetime: int | None = None
+    password_length: int | None = None
+    use_capital_letters: bool | None = None
+    use_lower_letters: bool | None = None
+    use_numbers: bool | None = None
+    use_special_characters: bool | None = None
     revision: int = 1
 
 
@@ -165,6 +194,7 @@ class Version:
     Args:
         number: From 1. 0 is the adopted credential of an item that has no value yet: known by keyId, never handed out.
             A version that is ``abandoned`` keeps the number it would have had; the number is free again.
+        key_id: Client secrets: the keyId. Storage keys: the key's name. Passwords: the user principal name.
         rotation_id: The operation that minted or adopted it.
         retire_at: When a previous version's credential is to be removed from Azure.
     """
@@ -196,7 +226,8 @@ class Rotation:
         rotation_id: The operation id; stamps what it mints.
         lane: The Azure object it works on, e.g. ``application:<tenant>:<app id>``; one worker a lane at a time.
         idempotency_key: Unique; a second request with the same key attaches to this row.
-        mint_uncertain: An Azure mint may have happened that no version holds: the stamp must be looked for.
+        mint_uncertain: An Azure mint may have happened that no version holds: it must be looked for.
+        mint_id: The latest attempt to mint.
         confirmations: In ``proving`` the successes in a row; in ``retiring`` the reads in a row that no longer list it.
         attempts: Failures in a row; decides the back-off.
         proof_deadline_at: When an unproven credential is given up.
@@ -222,6 +253,26 @@ class Rotation:
     error_text: str | None = None
     closed: bool = False
     fence: int = 0
+    mint_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mint:
+    """An attempt to mint, written before it is made: by it a crash or a lost reply is told from a mint that never was.
+
+    Args:
+        mint_id: Stamps a client secret.
+        slot: The storage key that is regenerated.
+        sealed_evidence: What tells afterwards whether it happened: of a password the candidate, of a storage key the
+            value before.
+        seen_at: Of a storage key the creation time before.
+    """
+
+    mint_id: str
+    rotation_id: str
+    slot: str | None = None
+    sealed_evidence: SealedBytes | None = None
+    seen_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

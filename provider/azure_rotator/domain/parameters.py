@@ -14,16 +14,26 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Literal
 
 from azure_rotator.domain.errors import Problem, Rejected
-from azure_rotator.domain.model import AuthMode, ConnectionType, RotatorType
+from azure_rotator.domain.kinds import STORAGE_SUFFIXES
+from azure_rotator.domain.model import AuthMode, ConnectionType, RotatorType, StorageKeyMode
 from azure_rotator.domain.names import canonical_path, is_guid
+from azure_rotator.domain.passwords import (
+    DEFAULT_LENGTH,
+    ENTRA_MIN_CLASSES,
+    ENTRA_MIN_LENGTH,
+    MAX_LENGTH,
+    Policy,
+)
 from azure_rotator.domain.schedule import (
     MAX_INTERVAL_DAYS,
     MIN_INTERVAL_DAYS,
     duration_seconds,
+    overlap,
     revoke_after_limit_seconds,
 )
 
@@ -80,6 +90,15 @@ class Parameter:
 
 
 _API_KEY = frozenset({RotatorType.API_KEY.value})
+_PASSWORD = frozenset({RotatorType.PASSWORD.value})
+_STORAGE = frozenset({RotatorType.STORAGE_ACCOUNT.value})
+_CLIENT_SECRETS = frozenset({RotatorType.API_KEY.value, RotatorType.TARGET.value})
+
+CREDENTIAL_OF: Mapping[RotatorType, str] = {RotatorType.API_KEY: "api_key", RotatorType.PASSWORD: "password"}
+"""The parameter that is the present credential, by kind; the others read theirs from Azure or from the Target."""
+
+MAX_LIFETIME_DAYS = 3_650
+STORAGE_KEY_NAMES = ("key1", "key2", "kerb1", "kerb2")
 
 _NAME = Parameter(
     name="name",
@@ -115,8 +134,23 @@ TARGET_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         name="client_secret",
         kind=Kind.SECRET,
-        help="its client secret, or a reference env:NAME or file:PATH that is resolved at each use",
+        help="its client secret, or a reference env:NAME, file:PATH or keyvault:URL that is resolved at each use",
     ),
+    Parameter(
+        name="client_secret_id",
+        kind=Kind.GUID,
+        help="keyId of that secret; the target rotator needs it only when several secrets begin alike",
+    ),
+    Parameter(
+        name="azure_cloud",
+        kind=Kind.ENUM,
+        default="AzureCloud",
+        choices=tuple(STORAGE_SUFFIXES),
+        help="the cloud: login, Graph, ARM, storage and vault addresses together",
+    ),
+    Parameter(name="subscription_id", kind=Kind.GUID, help="subscription of the storage account"),
+    Parameter(name="resource_group_name", kind=Kind.TEXT, help="resource group of the storage account"),
+    Parameter(name="resource_name", kind=Kind.TEXT, help="name of the storage account"),
     Parameter(
         name="client_secret_version",
         kind=Kind.INT,
@@ -136,16 +170,16 @@ SECRET_PARAMETERS: tuple[Parameter, ...] = (
         required=True,
         immutable=True,
         choices=tuple(RotatorType),
-        help="what to rotate; this release serves api-key (client secrets of an application)",
+        help="what to rotate: a client secret of an application (api-key), the Target's own secret (target), a user's "
+        "password (password), a key of a storage account (azure-storage-account)",
     ),
     Parameter(
         name="authentication_credentials",
         kind=Kind.ENUM,
-        default=AuthMode.USER.value,
         choices=tuple(AuthMode),
         choice_aliases={"use-self-creds": AuthMode.USER.value, "target-rotator-creds": AuthMode.TARGET.value},
-        help="who rotates: the application itself with its present secret (use-user-creds), or the Target "
-        "(use-target-creds)",
+        help="who rotates: the application or user itself with the present credential (use-user-creds; the default for "
+        "api-key and password), or the Target (use-target-creds; always for target and azure-storage-account)",
     ),
     Parameter(
         name="app_id",
@@ -167,6 +201,56 @@ SECRET_PARAMETERS: tuple[Parameter, ...] = (
         rotators=_API_KEY,
         help="the value of that client secret; with use-user-creds and no api-id only the first login",
     ),
+    Parameter(
+        name="username",
+        kind=Kind.TEXT,
+        immutable=True,
+        rotators=_PASSWORD,
+        help="user principal name of the user whose password rotates",
+    ),
+    Parameter(
+        name="password",
+        kind=Kind.SECRET,
+        rotators=_PASSWORD,
+        help="the user's present password; required with use-user-creds",
+    ),
+    Parameter(
+        name="storage_account_key_name",
+        kind=Kind.ENUM,
+        immutable=True,
+        rotators=_STORAGE,
+        choices=STORAGE_KEY_NAMES,
+        help="the key that rotates; with storage-key-mode alternate the one published first (key1 unless given)",
+    ),
+    Parameter(
+        name="storage_key_mode",
+        kind=Kind.ENUM,
+        rotators=_STORAGE,
+        choices=tuple(StorageKeyMode),
+        help="named (the default): regenerate that key, which revokes its old value at once; alternate: regenerate the "
+        "unpublished key of the pair and publish that one, so that the key handed out before stays valid",
+    ),
+    Parameter(
+        name="explicitly_set_sa",
+        kind=Kind.BOOL,
+        immutable=True,
+        rotators=_STORAGE,
+        help="name the account here (resource-group-name and resource-name) and not by the Target",
+    ),
+    Parameter(
+        name="resource_group_name",
+        kind=Kind.TEXT,
+        immutable=True,
+        rotators=_STORAGE,
+        help="resource group of the account, with explicitly-set-sa",
+    ),
+    Parameter(
+        name="resource_name",
+        kind=Kind.TEXT,
+        immutable=True,
+        rotators=_STORAGE,
+        help="name of the account, with explicitly-set-sa",
+    ),
     Parameter(name="auto_rotate", kind=Kind.BOOL, default=False, help="rotate on the interval"),
     Parameter(
         name="rotation_interval",
@@ -176,10 +260,34 @@ SECRET_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         name="revoke_after",
         kind=Kind.DURATION,
-        rotators=frozenset({RotatorType.API_KEY.value, RotatorType.TARGET.value}),
+        rotators=_CLIENT_SECRETS,
         help="how long a replaced client secret stays valid: 0, or a whole number with s, m, h or d; "
         "24h unless set (interval 1: 12h)",
     ),
+    Parameter(
+        name="rotate_on_create",
+        kind=Kind.BOOL,
+        default=False,
+        help="rotate an adopted credential as soon as it is taken",
+    ),
+    Parameter(name="rotate_on_read", kind=Kind.BOOL, default=False, help="rotate before each get-value"),
+    Parameter(
+        name="credential_lifetime",
+        kind=Kind.INT,
+        rotators=_CLIENT_SECRETS,
+        help="days that a minted client secret lives, at least the interval and the time the old one stays valid; "
+        "unless given the larger of twice the interval and the interval with that time and 7 days",
+    ),
+    Parameter(
+        name="password_length",
+        kind=Kind.INT,
+        rotators=_PASSWORD,
+        help=f"length of generated passwords, {ENTRA_MIN_LENGTH}-{MAX_LENGTH}",
+    ),
+    Parameter(name="use_capital_letters", kind=Kind.BOOL, rotators=_PASSWORD, help="capital letters in passwords"),
+    Parameter(name="use_lower_letters", kind=Kind.BOOL, rotators=_PASSWORD, help="lower letters in passwords"),
+    Parameter(name="use_numbers", kind=Kind.BOOL, rotators=_PASSWORD, help="digits in passwords"),
+    Parameter(name="use_special_characters", kind=Kind.BOOL, rotators=_PASSWORD, help="other characters in passwords"),
     _DESCRIPTION,
     Parameter(
         name="tags", kind=Kind.TEXT_LIST, default=(), aliases=("t", "tag"), help="tags; the option may be repeated"
@@ -191,13 +299,19 @@ SECRET_PARAMETERS: tuple[Parameter, ...] = (
         default=False,
         help="do not check against Azure before creating or updating",
     ),
-    Parameter(name="credential_version", kind=Kind.INT, only="pulumi", help="change it to send api_key again"),
+    Parameter(
+        name="credential_version", kind=Kind.INT, only="pulumi", help="change it to send api_key or password again"
+    ),
     Parameter(name="rotation_trigger", kind=Kind.TEXT, only="pulumi", help="change it to rotate now"),
 )
 
 PARAMETERS: Mapping[Subject, tuple[Parameter, ...]] = {"target": TARGET_PARAMETERS, "secret": SECRET_PARAMETERS}
 
-SERVED_ROTATORS = frozenset({RotatorType.API_KEY})
+
+def applies(subject: Subject, name: str, kind: RotatorType) -> bool:
+    """Whether the parameter of that name has a meaning for this kind of credential."""
+    rotators = parameter(subject, name).rotators
+    return not rotators or kind in rotators
 
 
 def parameter(subject: Subject, name: str) -> Parameter:
@@ -258,6 +372,8 @@ def validate(
             values[row.name] = _normalise(row, raw)
         except Rejected as refused:
             problems.append(Problem(property=row.name, code=refused.code, message=refused.message, hint=refused.hint))
+    if subject == "secret" and defaults:
+        _fill_in_by_kind(values, set(unknown) | {p.property for p in problems})
     # A property that failed its own rule counts as given and not known: one mistake, one message.
     cannot_tell = set(unknown) | {p.property for p in problems}
     rules = _target_rules if subject == "target" else _secret_rules
@@ -265,6 +381,19 @@ def validate(
     order = {row.name: index for index, row in enumerate(PARAMETERS[subject])}
     problems.sort(key=lambda p: order.get(p.property, len(order)))
     return values, problems
+
+
+def _fill_in_by_kind(values: dict[str, object], cannot_tell: Collection[str]) -> None:
+    """Defaults that depend on the kind of credential."""
+    kind = values.get("rotator_type")
+    if kind is not None and "authentication_credentials" not in cannot_tell:
+        itself = kind in (RotatorType.API_KEY, RotatorType.PASSWORD)
+        values.setdefault("authentication_credentials", (AuthMode.USER if itself else AuthMode.TARGET).value)
+    if kind == RotatorType.STORAGE_ACCOUNT and "storage_key_mode" not in cannot_tell:
+        values.setdefault("storage_key_mode", StorageKeyMode.NAMED.value)
+        alternates = values["storage_key_mode"] == StorageKeyMode.ALTERNATE
+        if alternates and "storage_account_key_name" not in cannot_tell:
+            values.setdefault("storage_account_key_name", STORAGE_KEY_NAMES[0])
 
 
 def _noun(subject: Subject) -> str:
@@ -300,9 +429,7 @@ def _normalise(row: Parameter, raw: object) -> object:  # noqa: C901 - one arm a
             text = _text(row, raw)
             text = (row.choice_aliases or {}).get(text, text)
             if text not in row.choices:
-                code = {"rotator_type": "RotatorTypeInvalid", "authentication_credentials": "AuthModeInvalid"}.get(
-                    row.name, "ParameterInvalid"
-                )
+                code = _ENUM_CODES.get(row.name, "ParameterInvalid")
                 raise Rejected(code, f"{row.name} {text!r} does not exist", hint=f"one of: {', '.join(row.choices)}")
             return text
         case Kind.GUID:
@@ -326,7 +453,14 @@ def _normalise(row: Parameter, raw: object) -> object:  # noqa: C901 - one arm a
             return text
 
 
+_ENUM_CODES = {
+    "rotator_type": "RotatorTypeInvalid",
+    "authentication_credentials": "AuthModeInvalid",
+    "storage_account_key_name": "StorageKeyNameInvalid",
+}
 _GUID_HINTS = {
+    "client_secret_id": 'client-secret-id is the secret\'s keyId ("Secret ID" in the portal), not its value',
+    "subscription_id": "subscription-id is the subscription's id, not its name",
     "api_id": 'api-id is the secret\'s keyId ("Secret ID" in the portal), not its value',
     "app_id": "app-id is the application (client) id",
     "client_id": "client-id is the application (client) id",
@@ -415,15 +549,6 @@ def _secret_rules(
 ) -> list[Problem]:
     problems: list[Problem] = []
     rotator = values.get("rotator_type")
-    if rotator is not None and rotator not in SERVED_ROTATORS:
-        problems.append(
-            Problem(
-                property="rotator_type",
-                code="RotatorTypeInvalid",
-                message=f"rotator_type {rotator} is not served by this release",
-                hint=f"served now: {', '.join(sorted(SERVED_ROTATORS))}",
-            )
-        )
     if rotator is not None:
         problems += [
             Problem(
@@ -437,6 +562,12 @@ def _secret_rules(
         ]
     if rotator == RotatorType.API_KEY:
         problems += _api_key_rules(values, cannot_tell)
+    if rotator == RotatorType.PASSWORD:
+        problems += _password_rules(values, cannot_tell)
+    if rotator == RotatorType.STORAGE_ACCOUNT:
+        problems += _storage_rules(values, cannot_tell)
+    if rotator in (RotatorType.TARGET, RotatorType.STORAGE_ACCOUNT):
+        problems += _target_acts(values)
     interval = values.get("rotation_interval")
     if values.get("auto_rotate") is True and interval is None and "rotation_interval" not in cannot_tell:
         problems.append(_missing("rotation_interval", "auto_rotate needs an interval"))
@@ -453,6 +584,103 @@ def _secret_rules(
                     code="ParameterInvalid",
                     message=f"revoke_after {revoke_after} is too long for an interval of {days} days",
                     hint=f"at most {longest}: the interval less a day (interval 1: 12h)",
+                )
+            )
+    problems += _lifetime_rules(values)
+    return problems
+
+
+def _lifetime_rules(values: Mapping[str, object]) -> list[Problem]:
+    """A secret must outlive its rotation and the time both are valid (features 3.7)."""
+    lifetime, interval, revoke_after = (
+        values.get(name) for name in ("credential_lifetime", "rotation_interval", "revoke_after")
+    )
+    if not isinstance(lifetime, int):
+        return []
+    if not 1 <= lifetime <= MAX_LIFETIME_DAYS:
+        return [
+            Problem(
+                property="credential_lifetime",
+                code="LifetimeTooShort" if lifetime < 1 else "ParameterInvalid",
+                message=f"credential_lifetime {_echo(lifetime)} is not within 1-{MAX_LIFETIME_DAYS} days",
+                hint=f"at least a day, at most {MAX_LIFETIME_DAYS} days",
+            )
+        ]
+    needed = timedelta(days=interval if isinstance(interval, int) and values.get("auto_rotate") is True else 0)
+    if isinstance(revoke_after, str | None) and (revoke_after is None or duration_seconds(revoke_after) is not None):
+        needed += overlap(revoke_after, interval if isinstance(interval, int) else None)
+    if timedelta(days=lifetime) >= needed:
+        return []
+    return [
+        Problem(
+            property="credential_lifetime",
+            code="LifetimeTooShort",
+            message=f"credential_lifetime {lifetime} ends before its successor has taken over",
+            hint=f"at least {-(-needed // timedelta(days=1))} days: the interval and the time both are valid",
+        )
+    ]
+
+
+def _target_acts(values: Mapping[str, object]) -> list[Problem]:
+    if values.get("authentication_credentials") != AuthMode.USER:
+        return []
+    return [
+        Problem(
+            property="authentication_credentials",
+            code="AuthModeInvalid",
+            message=f"authentication_credentials use-user-creds has no meaning for rotator_type "
+            f"{values.get('rotator_type')}: the Target always acts",
+            hint="leave it out, or say use-target-creds",
+        )
+    ]
+
+
+def _password_rules(values: Mapping[str, object], cannot_tell: Collection[str]) -> list[Problem]:
+    problems: list[Problem] = []
+    if values.get("username") is None and "username" not in cannot_tell:
+        problems.append(_missing("username", "rotator_type password needs the user principal name"))
+    himself = values.get("authentication_credentials") == AuthMode.USER
+    if himself and values.get("password") is None and "password" not in cannot_tell:
+        problems.append(_missing("password", "with use-user-creds the user signs in with the present password"))
+    length = values.get("password_length")
+    classes = ("use_capital_letters", "use_lower_letters", "use_numbers", "use_special_characters")
+    capitals, lowers, numbers, specials = (values.get(name) is not False for name in classes)
+    policy = Policy(
+        length=length if isinstance(length, int) else DEFAULT_LENGTH,
+        capital_letters=capitals,
+        lower_letters=lowers,
+        numbers=numbers,
+        special_characters=specials,
+    )
+    try:
+        policy.check()
+    except Rejected as refused:
+        off = next((name for name in classes if values.get(name) is False), "password_length")
+        culprit = off if len(policy.classes()) < ENTRA_MIN_CLASSES else "password_length"
+        problems.append(Problem(property=culprit, code=refused.code, message=refused.message, hint=refused.hint))
+    return problems
+
+
+def _storage_rules(values: Mapping[str, object], cannot_tell: Collection[str]) -> list[Problem]:
+    problems: list[Problem] = []
+    named = values.get("storage_key_mode") == StorageKeyMode.NAMED
+    if named and values.get("storage_account_key_name") is None and "storage_account_key_name" not in cannot_tell:
+        problems.append(_missing("storage_account_key_name", "storage_key_mode named regenerates that key"))
+    if "explicitly_set_sa" in cannot_tell:
+        return problems
+    explicit = values.get("explicitly_set_sa") is True
+    for name in ("resource_group_name", "resource_name"):
+        if name in cannot_tell:
+            continue
+        if explicit and values.get(name) is None:
+            problems.append(_missing(name, "explicitly_set_sa names the account here"))
+        if not explicit and values.get(name) is not None:
+            problems.append(
+                Problem(
+                    property=name,
+                    code="ParameterIrrelevant",
+                    message=f"{name} has no meaning without explicitly_set_sa: the Target names the account",
+                    hint=f"set explicitly_set_sa to true, or leave {name} out",
                 )
             )
     return problems

@@ -16,6 +16,7 @@ from typing import Protocol
 from azure_rotator.domain.model import (
     AuditLine,
     Event,
+    Mint,
     RotatedSecret,
     Rotation,
     Target,
@@ -322,6 +323,16 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSwitch:
+    """A Target's new client secret, sealed for its row and version."""
+
+    target_id: str
+    version: int
+    client_secret_id: str
+    sealed_secret: SealedBytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
     """All that changes when a version becomes current; computed in ``domain.rotation``, applied in one transaction.
 
@@ -330,6 +341,9 @@ class Publication:
         replaced_version_id: The version that was current, which becomes ``previous`` until ``retire_at``; or None.
         retire_early: Older previous versions still valid, to be retired now: the third-secret rule (features 3.6). The
             open ``published`` rotations that wait for them get ``next_attempt_at = published_at`` with it.
+        revoked: Versions that Azure refuses since the new credential was made, the replaced one perhaps among them.
+        target: The Target whose own secret this is; it and everything on it use the new one from now on.
+        unproven: Why the new credential is published without a proof; shown as the item's last error.
         next_attempt_at: When this rotation goes on (``retire_at``, or ``published_at`` if there is nothing to retire).
     """
 
@@ -337,6 +351,9 @@ class Publication:
     replaced_version_id: str | None
     retire_at: datetime | None
     retire_early: tuple[str, ...]
+    revoked: tuple[str, ...] = ()
+    target: TargetSwitch | None = None
+    unproven: Failure | None = None
     published_at: datetime
     next_rotation_at: datetime | None
     next_attempt_at: datetime
@@ -374,17 +391,27 @@ class UnitOfWork(Protocol):
     def list_targets(self) -> Sequence[Target]: ...
 
     # items
-    def insert_item(self, item: RotatedSecret, version: Version | None, rotation: Rotation, audit: AuditLine) -> None:
-        """Item, its first rotation (``done`` already when nothing is to be minted) and the adopted version, at once.
+    def insert_item(
+        self,
+        item: RotatedSecret,
+        version: Version | None,
+        rotation: Rotation,
+        audit: AuditLine,
+        *,
+        holdings: Collection[str] = (),
+    ) -> None:
+        """Item, its first rotation (``done`` already when nothing is to be minted), the adopted version and what it
+        holds (``domain.kinds.holdings``), at once.
 
         Raises:
             Conflict: ``NameConflict`` (the unique name), ``CredentialAlreadyManaged`` (the unique keyId among versions
-                that are not revoked).
+                that are not revoked, the unique holding).
         """
         ...
 
-    def update_item(self, item: RotatedSecret, audit: AuditLine) -> None:
-        """Replace the settings of the row whose revision is ``item.revision - 1``. Raises as ``update_target``."""
+    def update_item(self, item: RotatedSecret, audit: AuditLine, *, holdings: Collection[str] | None = None) -> None:
+        """Replace the settings of the row whose revision is ``item.revision - 1``, and with ``holdings`` what it holds.
+        Raises as ``update_target``, and Conflict ``CredentialAlreadyManaged``."""
         ...
 
     def find_item(self, *, name: str | None = None, item_id: str | None = None) -> RotatedSecret | None:
@@ -500,13 +527,16 @@ class UnitOfWork(Protocol):
         """``failed`` and parked -> ``planned``: same operation, ``attempts`` 0, ``next_attempt_at`` = ``at``."""
         ...
 
-    def begin_minting(self, claim: Claim, at: datetime, *, mint_id: str) -> None:
-        """-> ``minting`` with ``mint_uncertain``: the intent, committed before the Azure call. ``mint_id`` is in the
-        journal from now on; it stamps what this one attempt mints."""
+    def begin_minting(self, claim: Claim, at: datetime, mint: Mint) -> None:
+        """-> ``minting`` with ``mint_uncertain``: the intent, committed before the Azure call. ``mint`` is in the
+        journal from now on; its id stamps what this one attempt mints."""
         ...
 
-    def mint_settled(self, claim: Claim, at: datetime) -> None:
-        """Nothing of this operation is in Azure that no version holds: ``mint_uncertain`` is cleared."""
+    def find_mint(self, mint_id: str) -> Mint | None: ...
+
+    def mint_settled(self, claim: Claim, at: datetime, *, refused: bool) -> None:
+        """Nothing of this operation is in Azure that no version holds: ``mint_uncertain`` is cleared; with ``refused``
+        (Azure said so itself) ``mint_id`` too."""
         ...
 
     def store_pending(self, claim: Claim, version: Version, proof_deadline_at: datetime, at: datetime) -> None:
@@ -591,36 +621,131 @@ class Job:
 
     Args:
         acting: Who does the work.
-        app_id: The application whose secrets are worked on.
+        current: The item's current version, if it has one.
+        present: Its value.
+        earlier: The evidence of this operation's latest attempt to mint, unless Azure refused that for certain. A
+            password that may have been set is the only copy of a key: it is tried again, never replaced by another.
         guard: Call it right before each Azure write: it extends the lease in the store, or raises ``LeaseLost``.
         whole_item: A delete: every stamp of this item is ours to remove, not only those of ended operations.
     """
 
     rotation: Rotation
+    item: RotatedSecret
+    target: Target
     store_id: str
     acting: Identity
-    app_id: str
+    current: Version | None
+    present: SecretText | None
+    earlier: SecretText | None
     guard: Callable[[], None]
     whole_item: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a rotator found before it mints, and what it will need to tell afterwards whether it did.
+
+    Args:
+        object_id: The object's id in Azure.
+        slot: The storage key to regenerate.
+        evidence: Of a password the candidate, of a storage key the value before; sealed in the journal before the mint.
+        seen_at: Of a storage key the creation time before.
+    """
+
+    object_id: str
+    slot: str | None = None
+    evidence: SecretText | None = None
+    seen_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minted:
+    """A new credential."""
+
+    key_id: str
+    value: SecretText
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """What is known of a mint whose outcome was not.
+
+    Args:
+        minted: It happened, and this is what it made.
+        absent: Nothing of it is seen; repeated looks must agree, since Azure's reads may lag.
+    """
+
+    minted: Minted | None = None
+    absent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """An existing credential that an item begins with.
+
+    Args:
+        value: None: known by name only, there is no value before the first rotation.
+    """
+
+    key_id: str
+    value: SecretText | None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a dry run looks at: an item that may not be stored yet, and the credential given for it.
+
+    Args:
+        acting: Who will do the work.
+        given: The value given with the arguments, resolved.
+    """
+
+    item: RotatedSecret
+    target: Target
+    acting: Identity
+    given: SecretText | None
 
 
 class Rotator(Protocol):
     """The procedure for one kind of credential: every verb may run twice, each first asks whether it was done."""
 
-    def prepare(self, job: Job) -> str:
-        """Read the object and clear it of this store's orphans. Returns: its object id in Azure."""
+    def examine(self, subject: Subject) -> Adoption | None:
+        """Whether the rotation can work, by reads only: login, grants, ownership, the object, the given value.
+
+        Returns: What the item begins with; None when its first credential is to be minted.
+
+        Raises:
+            Forbidden, NotFound, Rejected, Unavailable: Nothing was changed.
+        """
         ...
 
-    def mint(self, job: Job, object_id: str, end_at: datetime, mint_id: str) -> NewPassword:
-        """Ask Azure for a new credential, stamped with this mint. Raises as ``Directory.add_password``."""
+    def prepare(self, job: Job) -> Plan:
+        """Read the object and clear it of this store's orphans."""
         ...
 
-    def recover(self, job: Job) -> bool:
-        """After a mint whose outcome is unknown: remove what carries this operation's stamp and no version holds.
-        Returns: whether nothing of the kind was listed."""
+    def mint(self, job: Job, plan: Plan, mint_id: str, end_at: datetime) -> Minted:
+        """Ask Azure for a new credential, stamped with this mint where Azure has room for a stamp.
+
+        Raises:
+            Unavailable: ``applied`` tells whether it may exist now.
+            Forbidden, NotFound, Rejected: certain refusals; nothing was made.
+        """
         ...
 
-    def prove(self, candidate: Identity) -> None: ...
+    def recover(self, job: Job, mint: Mint) -> Recovery:
+        """After a mint whose outcome is unknown: find out, and where its value is lost, undo it."""
+        ...
+
+    def prove(self, job: Job, key_id: str, value: SecretText) -> None:
+        """That Azure accepts the new credential.
+
+        Raises:
+            Forbidden: It does not (yet).
+            Unavailable: No usable answer.
+        """
+        ...
 
     def remove(self, job: Job, key_id: str) -> Removal: ...
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from azure_rotator.domain.kinds import Retention, proofs_in_a_row
 from azure_rotator.domain.model import (
     ItemState,
     RotatedSecret,
@@ -28,7 +29,6 @@ from azure_rotator.domain.model import (
     Version,
 )
 
-PROOFS_IN_A_ROW = 3
 PROOF_DEADLINE = timedelta(minutes=5)
 ABSENT_READS_IN_A_ROW = 3
 ABSENT_READ_SPACING = timedelta(seconds=1)
@@ -88,7 +88,7 @@ def next_step(rotation: Rotation, item: RotatedSecret | None, versions: Sequence
         case RotationState.MINTING:
             return Step.RECOVER if rotation.mint_uncertain else Step.MINT
         case RotationState.MINTED | RotationState.PROVING:
-            return Step.PUBLISH if rotation.confirmations >= PROOFS_IN_A_ROW else Step.PROVE
+            return Step.PUBLISH if rotation.confirmations >= proofs_in_a_row(item) else Step.PROVE
         case RotationState.PUBLISHED:
             return Step.BEGIN_RETIRING if to_retire(rotation, versions) else Step.CLOSE
         case RotationState.RETIRING:
@@ -114,9 +114,14 @@ def current_version(versions: Sequence[Version]) -> Version | None:
 
 
 def to_retire(rotation: Rotation, versions: Sequence[Version]) -> Version | None:
-    """The version that this rotation replaced, while its credential may still be in Azure."""
+    """The version that this rotation replaced, while its credential may still be in Azure and is ours to remove."""
     return next(
-        (v for v in versions if v.version_id == rotation.replaced_version_id and v.stage is Stage.PREVIOUS), None
+        (
+            v
+            for v in versions
+            if v.version_id == rotation.replaced_version_id and v.stage is Stage.PREVIOUS and v.retire_at is not None
+        ),
+        None,
     )
 
 
@@ -127,22 +132,43 @@ def next_number(versions: Sequence[Version]) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retirement:
-    """What a publication does to the versions before it."""
+    """What a publication does to the versions before it.
+
+    Args:
+        replaced_version_id: The version that was current.
+        retire_at: When its credential is to be removed; None: never by us.
+        retire_early: Previous versions to be retired now.
+        revoked: Versions that Azure refuses since the new credential was made.
+    """
 
     replaced_version_id: str | None
     retire_at: datetime | None
-    retire_early: tuple[str, ...]
+    retire_early: tuple[str, ...] = ()
+    revoked: tuple[str, ...] = ()
 
 
-def retirement(versions: Sequence[Version], *, overlap: timedelta, now: datetime) -> Retirement:
-    """The replaced version lives on for the overlap. At most two managed secrets of an item stay valid: a previous one
-    still valid is retired now, the third-secret rule (features 3.6). One whose time has come keeps its date: it may be
-    gone from Azure already."""
+def retirement(
+    versions: Sequence[Version], published: Version, *, keeping: Retention, overlap: timedelta, now: datetime
+) -> Retirement:
+    """What a publication does to the versions before it, by kind.
+
+    Client secrets: the replaced one lives on for the overlap. At most two managed secrets of an item stay valid: a
+    previous one still valid is retired now, the third-secret rule (features 3.6). One whose time has come keeps its
+    date: it may be gone from Azure already.
+
+    Storage keys and passwords: whatever the same key, or user, had before is gone since the new one was made. The other
+    key of a pair stays valid until its turn.
+    """
     current = current_version(versions)
-    return Retirement(
-        replaced_version_id=current.version_id if current else None,
-        retire_at=now + overlap if current else None,
-        retire_early=tuple(
-            v.version_id for v in versions if v.stage is Stage.PREVIOUS and (v.retire_at is None or v.retire_at > now)
-        ),
-    )
+    replaced = current.version_id if current else None
+    previous = [v for v in versions if v.stage is Stage.PREVIOUS]
+    match keeping:
+        case Retention.OVERLAP:
+            early = tuple(v.version_id for v in previous if v.retire_at is None or v.retire_at > now)
+            return Retirement(
+                replaced_version_id=replaced, retire_at=now + overlap if current else None, retire_early=early
+            )
+        case Retention.ALTERNATE | Retention.REPLACED:
+            before = [*previous, *([current] if current else ())]
+            gone = tuple(v.version_id for v in before if v.key_id == published.key_id)
+            return Retirement(replaced_version_id=replaced, retire_at=None, revoked=gone)

@@ -28,6 +28,10 @@ class SecretText:
         """Whether the credential has a form, e.g. ``is_guid``; the predicate keeps nothing."""
         return predicate(self._value)
 
+    def derived(self, make: Callable[[str], str]) -> SecretText:
+        """Another credential that contains this one, e.g. a connection string."""
+        return SecretText(make(self._value))
+
     def __repr__(self) -> str:
         return "SecretText(***)"
 

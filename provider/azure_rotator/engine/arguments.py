@@ -11,10 +11,17 @@ def optional_text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
+def optional_int(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def optional_bool(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
 def days(values: Arguments) -> int | None:
     """The rotation interval."""
-    interval = values.get("rotation_interval")
-    return interval if isinstance(interval, int) else None
+    return optional_int(values.get("rotation_interval"))
 
 
 def tags(values: Arguments) -> tuple[str, ...]:

@@ -8,15 +8,26 @@ from datetime import datetime
 
 from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.errors import Conflict, Problem, rejection
-from azure_rotator.domain.model import AuthMode, Origin, RotatedSecret, RotationState, Stage, Target, Trigger, Version
-from azure_rotator.domain.parameters import SECRET_PARAMETERS, validate
+from azure_rotator.domain.kinds import holdings
+from azure_rotator.domain.model import (
+    Origin,
+    RotatedSecret,
+    RotationState,
+    RotatorType,
+    Stage,
+    Target,
+    Trigger,
+    Version,
+)
+from azure_rotator.domain.parameters import CREDENTIAL_OF, SECRET_PARAMETERS, applies, validate
 from azure_rotator.domain.schedule import next_rotation_at
 from azure_rotator.domain.secrettext import SecretText
-from azure_rotator.engine.arguments import Arguments, days, optional_text, tags
+from azure_rotator.engine.arguments import Arguments, optional_text
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.preflight import Preflight
+from azure_rotator.engine.settings import settings
 from azure_rotator.engine.views import SecretView
 
 _IMMUTABLE = tuple(row.name for row in SECRET_PARAMETERS if row.immutable)
@@ -76,21 +87,24 @@ class Changes:
         item = self._items.find(name=name, item_id=item_id, store_id=store_id)
         view = self._items.view(item)
         current_arguments = view.arguments()
-        self._refuse_immutable(current_arguments, changes)
+        self._refuse_immutable(item.rotator_type, current_arguments, changes)
         merged = {**current_arguments, **changes}
-        no_credential = {"api_id", "api_key"} - {k for k in ("api_id", "api_key") if changes.get(k) is not None}
+        named = {"api_id", *CREDENTIAL_OF.values()}
+        no_credential = named - {name for name in named if changes.get(name) is not None}
         values, problems = validate("secret", {k: v for k, v in merged.items() if v is not None}, unknown=no_credential)
         if problems:
             raise rejection(problems)
         target = self._c.target_of(item)
-        given = self._preflight.given(values.get("api_key"))
+        given = self._preflight.given(item.rotator_type, values)
         if given is None and changes.get("api_id") is not None:
             self._refuse_adoption_without_value(view, values["api_id"])
         changed = self._changed_item(item, values)
         credential = None if given is None else self._checked_credential(changed, target, values, given)
         if changed != item:
             changed = replace(changed, revision=item.revision + 1, modified_at=self._c.clock.now())
-            self._c.uow.update_item(changed, self._c.audit("update_item", changed.name))
+            self._c.uow.update_item(
+                changed, self._c.audit("update_item", changed.name), holdings=holdings(changed, target)
+            )
         if credential is not None and given is not None:
             self._change_credential(changed, target, credential, given)
         if rotate:
@@ -98,7 +112,7 @@ class Changes:
         return self._items.finished(item.item_id)
 
     @staticmethod
-    def _refuse_immutable(present: Arguments, changes: Arguments) -> None:
+    def _refuse_immutable(kind: RotatorType, present: Arguments, changes: Arguments) -> None:
         problems = [
             Problem(
                 property=name,
@@ -107,7 +121,7 @@ class Changes:
                 hint="create another item",
             )
             for name in _IMMUTABLE
-            if name in changes and not _same(present.get(name), changes[name])
+            if name in changes and applies("secret", name, kind) and not _same(present.get(name), changes[name])
         ]
         if problems:
             raise rejection(problems)
@@ -128,21 +142,15 @@ class Changes:
 
     @staticmethod
     def _changed_item(item: RotatedSecret, values: Arguments) -> RotatedSecret:
-        auto_rotate = bool(values["auto_rotate"])
+        chosen = settings(values)
         return replace(
             item,
-            name=str(values["name"]),
-            authentication=AuthMode(str(values["authentication_credentials"])),
-            auto_rotate=auto_rotate,
-            rotation_interval=days(values),
-            revoke_after=optional_text(values.get("revoke_after")),
-            description=str(values["description"]),
-            tags=tags(values),
-            delete_protection=bool(values["delete_protection"]),
-            skip_dry_run=bool(values["skip_dry_run"]),
             next_rotation_at=next_rotation_at(
-                auto_rotate=auto_rotate, interval_days=days(values), last_at=item.last_rotation_at or item.created_at
+                auto_rotate=chosen["auto_rotate"],
+                interval_days=chosen["rotation_interval"],
+                last_at=item.last_rotation_at or item.created_at,
             ),
+            **chosen,
         )
 
     def _checked_credential(
@@ -154,9 +162,9 @@ class Changes:
         key_id = named or (current.key_id.lower() if current else None)
         if key_id is None:
             return None
-        listed = None if item.skip_dry_run else self._preflight.check_adoption(item, target, key_id, given)
+        found = None if item.skip_dry_run else self._preflight.check_adoption(item, target, key_id, given)
         return _GivenCredential(
-            key_id=key_id, expires_at=listed.end_at if listed else None, api_id=named or item.api_id
+            key_id=key_id, expires_at=found.expires_at if found else None, api_id=named or item.api_id
         )
 
     def _change_credential(

@@ -8,17 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from azure_rotator.domain import kinds
 from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.backoff import MAX_ATTEMPTS
-from azure_rotator.domain.errors import Forbidden, NotFound, Rejected, RotatorError
+from azure_rotator.domain.errors import Forbidden, NotFound, RotatorError
 from azure_rotator.domain.model import (
     AuditLine,
-    AuthMode,
     ConnectionType,
     Event,
     RotatedSecret,
     Rotation,
     RotatorType,
+    Stage,
     Target,
     Version,
 )
@@ -126,11 +127,13 @@ class Context:
 
     def target_identity(self, target: Target) -> Identity:
         secret: SecretText | None = None
+        older: SecretText | None = None
         if target.connection_type is ConnectionType.CREDENTIALS:
             if target.secret_reference is not None:
                 secret = self.references.resolve(target.secret_reference)
             elif target.sealed_secret is not None:
                 secret = self.sealer.open(target.sealed_secret, target_place(target.target_id, target.version))
+                older = self._replaced_secret(target)
         return Identity(
             tenant_id=target.tenant_id,
             client_id=target.client_id,
@@ -138,24 +141,30 @@ class Context:
             label=f'the application of Target "{target.name}"'
             if secret
             else f'the cloud identity of Target "{target.name}"',
+            azure_cloud=target.azure_cloud,
+            older=older,
         )
 
-    def item_identity(self, item: RotatedSecret, target: Target, secret: SecretText) -> Identity:
-        return Identity(
-            tenant_id=target.tenant_id, client_id=item.app_id, secret=secret, label=f"application {item.app_id}"
-        )
+    def _replaced_secret(self, target: Target) -> SecretText | None:
+        """The secret that a ``target`` rotation replaced, while Azure may still accept it: it is tried when the new one
+        is refused, which a front end that lags may do (F37)."""
+        for item in self.uow.list_items(target_id=target.target_id):
+            if item.rotator_type is RotatorType.TARGET:
+                previous = [v for v in self.uow.versions(item.item_id) if v.stage is Stage.PREVIOUS]
+                return self.version_value(previous[-1]) if previous else None
+        return None
 
     def version_value(self, version: Version) -> SecretText | None:
         if version.sealed_value is None:
             return None
         return self.sealer.open(version.sealed_value, version_place(version.version_id, version.number))
 
-    def acting_identity(self, item: RotatedSecret, target: Target, versions: Sequence[Version]) -> Identity:
-        """Who rotates this item: the Target, or the item's own application with its current secret (AK-20, AK-21)."""
-        if item.authentication is AuthMode.TARGET:
+    def acting_identity(self, item: RotatedSecret, target: Target, present: SecretText | None) -> Identity:
+        """Who rotates this item: the Target, or the item's own application with its present secret (AK-20, AK-21). A
+        user changes his own password through the Target's application."""
+        if not kinds.acts_as_itself(item):
             return self.target_identity(target)
-        current = machine.current_version(versions)
-        secret = self.version_value(current) if current else None
+        secret = present
         if secret is None and item.sealed_login is not None:
             secret = self.sealer.open(item.sealed_login, login_place(item.item_id))
         if secret is None:
@@ -164,23 +173,43 @@ class Context:
                 f'"{item.name}" has no secret to log in with',
                 hint="switch authentication_credentials to use-target-creds",
             )
-        return self.item_identity(item, target, secret)
+        return kinds.application_identity(target, item.app_id, secret)
 
-    def lane(self, target: Target, app_id: str) -> str:
-        """The Azure object whose writes are serialised."""
-        return f"application:{target.tenant_id}:{app_id}"
+    def identity_for(self, item: RotatedSecret, target: Target) -> Identity:
+        """``acting_identity`` with the item's stored value."""
+        current = machine.current_version(self.uow.versions(item.item_id))
+        return self.acting_identity(item, target, self.version_value(current) if current else None)
 
     def job(
-        self, rotation: Rotation, item: RotatedSecret, acting: Identity, guard: Callable[[], None], *, whole_item: bool
+        self,
+        rotation: Rotation,
+        item: RotatedSecret,
+        target: Target,
+        versions: Sequence[Version],
+        guard: Callable[[], None],
+        *,
+        whole_item: bool,
     ) -> Job:
+        current = machine.current_version(versions)
+        present = self.version_value(current) if current else None
         return Job(
             rotation=rotation,
+            item=item,
+            target=target,
             store_id=self.uow.store_id(),
-            acting=acting,
-            app_id=item.app_id,
+            acting=self.acting_identity(item, target, present),
+            current=current,
+            present=present,
+            earlier=self._evidence(rotation),
             guard=guard,
             whole_item=whole_item,
         )
+
+    def _evidence(self, rotation: Rotation) -> SecretText | None:
+        mint = self.uow.find_mint(rotation.mint_id) if rotation.mint_id else None
+        if mint is None or mint.sealed_evidence is None:
+            return None
+        return self.sealer.open(mint.sealed_evidence, mint_place(mint.mint_id))
 
     # --- credentials given by users -------------------------------------------------------------------------------
 
@@ -202,6 +231,10 @@ def target_place(target_id: str, version: int) -> SealedFor:
     return SealedFor(table="targets", row=target_id, version=version)
 
 
+def mint_place(mint_id: str) -> SealedFor:
+    return SealedFor(table="mints", row=mint_id)
+
+
 def login_place(item_id: str) -> SealedFor:
     return SealedFor(table="items", row=item_id)
 
@@ -209,7 +242,7 @@ def login_place(item_id: str) -> SealedFor:
 def explained(error: RotatorError, item: RotatedSecret) -> RotatorError:
     """What an error says about an application that rotates itself: a missing grant has a second way out (AK-22), and an
     application that does not exist is refused at its login (AK-30)."""
-    if item.authentication is AuthMode.TARGET:
+    if not kinds.acts_as_itself(item):
         return error
     if error.code == "AzureAuthFailed" and error.details.get("aadsts") == _UNKNOWN_APPLICATION:
         return NotFound(
@@ -232,12 +265,3 @@ def digest(values: Mapping[str, object]) -> str:
     """A digest of non-secret arguments: whether a repeated create asks for the same."""
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def refuse_cloud_identity_without_tenant(target: Target) -> None:
-    if target.tenant_id is None:
-        raise Rejected(
-            "TargetIncomplete",
-            f'Target "{target.name}" has no tenant_id, and a client secret is proven by a login to its tenant',
-            hint="set tenant_id on the Target",
-        )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from azure_rotator.domain.errors import Conflict, RotatorError, rejection
+from azure_rotator.domain.kinds import holdings
 from azure_rotator.domain.model import (
     AuthMode,
     ItemState,
@@ -20,14 +21,15 @@ from azure_rotator.domain.model import (
     Version,
 )
 from azure_rotator.domain.parameters import SECRET_PARAMETERS, Kind, validate
-from azure_rotator.domain.ports import Failure, PasswordCredential
+from azure_rotator.domain.ports import Adoption, Failure
 from azure_rotator.domain.schedule import next_rotation_at
 from azure_rotator.domain.secrettext import SecretText
-from azure_rotator.engine.arguments import Arguments, days, optional_text, tags
-from azure_rotator.engine.context import Context, digest, login_place, refuse_cloud_identity_without_tenant
+from azure_rotator.engine.arguments import Arguments, optional_text
+from azure_rotator.engine.context import Context, digest, login_place
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.items import Items
-from azure_rotator.engine.preflight import Preflight
+from azure_rotator.engine.preflight import Preflight, refuse_unfit
+from azure_rotator.engine.settings import settings
 from azure_rotator.engine.views import SecretView
 
 Adjust = Callable[[str, Arguments], object]
@@ -66,22 +68,25 @@ class Creation:
         if problems:
             raise rejection(problems)
         target = self._items.target_named(str(values["target_name"]))
-        refuse_cloud_identity_without_tenant(target)
-        given = self._preflight.given(values.get("api_key"))
+        kind = RotatorType(str(values["rotator_type"]))
+        refuse_unfit(kind, target)
+        given = self._preflight.given(kind, values)
         existing = self._c.uow.find_item(name=str(values["name"]))
         if existing is not None:
             mine = self._existing(existing, values, target, given, owner)
             if mine is not None:
                 return self._items.finished(mine)
         item = self._new_item(values, target, given, owner)
-        listed = None if item.skip_dry_run else self._preflight.check(item, target, given)
-        rotation, version = self._first_operation(item, target, given, listed)
+        held = holdings(item, target)
+        look = self._preflight.unchecked if item.skip_dry_run else self._preflight.check
+        adoption = look(item, target, given)
+        rotation, version = self._first_operation(item, target, adoption, rotate=values.get("rotate_on_create") is True)
         audit = self._c.audit("create_item", item.name)
         if rotation.state is RotationState.DONE:
             item = replace(item, state=ItemState.ACTIVE)
         else:
             audit = replace(audit, action="begin_create_item")
-        self._c.uow.insert_item(item, version, rotation, audit)
+        self._c.uow.insert_item(item, version, rotation, audit, holdings=held)
         if rotation.state is not RotationState.DONE:
             try:
                 self._foreground.drive(rotation.rotation_id)
@@ -94,59 +99,56 @@ class Creation:
     def _new_item(self, values: Arguments, target: Target, given: SecretText | None, owner: str) -> RotatedSecret:
         now = self._c.clock.now()
         item_id = self._c.new_id()
-        auto_rotate = bool(values["auto_rotate"])
-        mode = AuthMode(str(values["authentication_credentials"]))
-        first_login = given if mode is AuthMode.USER and values.get("api_id") is None else None
+        chosen = settings(values)
+        kind = RotatorType(str(values["rotator_type"]))
+        # With use-user-creds and a secret of its own to come the given one is only the first login.
+        mints = kind is RotatorType.API_KEY and values.get("api_id") is None
+        first_login = given if mints and chosen["authentication"] is AuthMode.USER else None
         return RotatedSecret(
             item_id=item_id,
-            name=str(values["name"]),
             owner=owner,
             state=ItemState.CREATING,
             target_id=target.target_id,
-            rotator_type=RotatorType(str(values["rotator_type"])),
-            authentication=mode,
-            app_id=str(values["app_id"]),
+            rotator_type=kind,
+            app_id=_application(kind, values, target),
             api_id=optional_text(values.get("api_id")),
-            auto_rotate=auto_rotate,
-            rotation_interval=days(values),
-            revoke_after=optional_text(values.get("revoke_after")),
-            description=str(values["description"]),
-            tags=tags(values),
-            delete_protection=bool(values["delete_protection"]),
-            skip_dry_run=bool(values["skip_dry_run"]),
+            username=optional_text(values.get("username")),
+            storage_key_name=optional_text(values.get("storage_account_key_name")),
+            resource_group_name=optional_text(values.get("resource_group_name")),
+            resource_name=optional_text(values.get("resource_name")),
             created_at=now,
             modified_at=now,
-            next_rotation_at=next_rotation_at(auto_rotate=auto_rotate, interval_days=days(values), last_at=now),
+            next_rotation_at=next_rotation_at(
+                auto_rotate=chosen["auto_rotate"], interval_days=chosen["rotation_interval"], last_at=now
+            ),
             sealed_login=self._c.sealer.seal(first_login, login_place(item_id)) if first_login else None,
             arguments_digest=_arguments_digest(values, target),
+            **chosen,
         )
 
     def _first_operation(
-        self,
-        item: RotatedSecret,
-        target: Target,
-        given: SecretText | None,
-        listed: PasswordCredential | None,
+        self, item: RotatedSecret, target: Target, adoption: Adoption | None, *, rotate: bool
     ) -> tuple[Rotation, Version | None]:
-        """The journal's first row of an item. Adopting writes nothing to Azure: the row is ``done`` from the start."""
+        """The journal's first row of an item. Adopting writes nothing to Azure: the row is ``done`` from the start,
+        unless the adopted credential is to be rotated at once."""
         rotation = self._items.new_rotation(item, target, Trigger.CREATE, key=f"{item.item_id}/create")
-        if item.api_id is None:
+        if adoption is None:
             return rotation, None
         version_id = self._c.new_id()
-        number = 1 if given else 0
+        number = 1 if adoption.value else 0
         version = Version(
             version_id=version_id,
             item_id=item.item_id,
             number=number,
             stage=Stage.CURRENT,
             origin=Origin.ADOPTED,
-            key_id=item.api_id,
-            sealed_value=self._c.sealed_value(version_id, number, given) if given else None,
+            key_id=adoption.key_id,
+            sealed_value=self._c.sealed_value(version_id, number, adoption.value) if adoption.value else None,
             rotation_id=rotation.rotation_id,
             created_at=item.created_at,
-            expires_at=listed.end_at if listed else None,
+            expires_at=adoption.expires_at,
         )
-        return replace(rotation, state=RotationState.DONE), version
+        return rotation if rotate else replace(rotation, state=RotationState.DONE), version
 
     def _existing(
         self, existing: RotatedSecret, values: Arguments, target: Target, given: SecretText | None, owner: str
@@ -188,9 +190,20 @@ class Creation:
         return (
             existing.target_id == target.target_id
             and existing.rotator_type == values["rotator_type"]
-            and existing.app_id == values["app_id"]
+            and existing.app_id == _application(existing.rotator_type, values, target)
             and existing.api_id == values.get("api_id")
+            and existing.username == values.get("username")
+            and existing.storage_key_name == values.get("storage_account_key_name")
+            and existing.resource_group_name == values.get("resource_group_name")
+            and existing.resource_name == values.get("resource_name")
         )
+
+
+def _application(kind: RotatorType, values: Arguments, target: Target) -> str:
+    """The application whose client secret rotates; empty for other kinds."""
+    if kind is RotatorType.TARGET:
+        return target.client_id or ""
+    return optional_text(values.get("app_id")) or ""
 
 
 def _arguments_digest(values: Arguments, target: Target) -> str:

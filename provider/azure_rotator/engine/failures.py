@@ -6,12 +6,24 @@ from datetime import datetime
 
 from azure_rotator.domain.backoff import pause, retry_delay
 from azure_rotator.domain.errors import RotatorError, Unavailable
+from azure_rotator.domain.kinds import Retention, retention_of
 from azure_rotator.domain.model import RotatedSecret, Rotation, RotationState, RotatorStatus, Trigger, Version
 from azure_rotator.domain.ports import Claim, Failure
 from azure_rotator.engine.context import Context
-from azure_rotator.engine.steps import ours
+from azure_rotator.engine.steps import removable
 
 _RUNNING = frozenset({RotationState.PLANNED, RotationState.MINTING, RotationState.MINTED, RotationState.PROVING})
+
+
+# A generated password that Entra's rules refuse, and how many are tried.
+_REFUSED_CANDIDATE = "PasswordPolicyInvalid"
+_CANDIDATES = 5
+
+
+def only_copy(rotation: Rotation, item: RotatedSecret) -> bool:
+    """Whether the journal may hold the only valid value: a mint that may have revoked the present one. Such an
+    operation is never given up, and not even a failed create is undone, before that is known."""
+    return rotation.mint_uncertain and retention_of(item) is Retention.REPLACED
 
 
 class Failures:
@@ -40,9 +52,13 @@ class Failures:
         if retry_after:
             self._c.uow.hold_lane(rotation.lane, now + pause(retry_after))
         unpublished = rotation.state in _RUNNING
+        another = error.code == _REFUSED_CANDIDATE and attempts < _CANDIDATES
+        if another:
+            again_at = now  # Entra refuses this password, perhaps not the next (F52)
+        goes_on = another or only_copy(rotation, item) or (unavailable and attempts < self._c.limits.max_attempts)
         if rotation.trigger is Trigger.DELETE:
             self._failed_delete(claim, rotation, item, versions, error, again_at=again_at, force=force)
-        elif unpublished and not (unavailable and attempts < self._c.limits.max_attempts):
+        elif unpublished and not goes_on:
             self._c.uow.fail(
                 claim,
                 failure,
@@ -84,7 +100,7 @@ class Failures:
         now = self._c.clock.now()
         failure = Failure(code=error.code, text=error.message)
         if force and not isinstance(error, Unavailable):
-            left = [v.key_id for v in versions if v.in_azure and ours(v)]
+            left = [v.key_id for v in versions if v.in_azure and removable(item, v)]
             audit = self._c.audit("delete_item", item.name, orphans=left, forced_over=error.code)
             self._c.uow.drop_item(claim, audit, now)
         elif not isinstance(error, Unavailable) and (

@@ -15,8 +15,9 @@ from azure_rotator.domain.errors import Conflict, RotatorError, Unavailable
 from azure_rotator.domain.model import Rotation, RotationState, Trigger
 from azure_rotator.domain.ports import Failure
 from azure_rotator.engine.context import Context
+from azure_rotator.engine.failures import only_copy
 from azure_rotator.engine.runner import Ending, Outcome, Runner
-from azure_rotator.engine.steps import ours
+from azure_rotator.engine.steps import removable
 from azure_rotator.engine.views import iso
 
 _PUBLISHED = frozenset({RotationState.PUBLISHED, RotationState.RETIRING, RotationState.DONE})
@@ -153,6 +154,8 @@ class Foreground:
             now = self._c.clock.now()
             item = self._c.uow.find_item(item_id=rotation.item_id)
             path = item.name if item else rotation.item_id
+            if item is not None and only_copy(rotation, item):
+                return False
             if rotation.trigger is Trigger.CREATE and rotation.state in machine.UNPUBLISHED:
                 audit = self._c.audit("create_item", path, result=failure.code)
                 self._c.uow.fail(claim, failure, event=None, audit=audit, undo_item=True, at=now)
@@ -160,7 +163,7 @@ class Foreground:
                     self._c.uow.drop_item(claim, None, now)
             elif rotation.trigger is Trigger.DELETE and force:
                 versions = self._c.uow.versions(rotation.item_id)
-                left = [v.key_id for v in versions if v.in_azure and ours(v)]
+                left = [v.key_id for v in versions if item is not None and v.in_azure and removable(item, v)]
                 audit = self._c.audit("delete_item", path, orphans=left, forced_over=failure.code)
                 self._c.uow.drop_item(claim, audit, now)
             elif rotation.trigger is Trigger.DELETE and rotation.state is RotationState.PLANNED:

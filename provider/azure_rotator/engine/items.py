@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from azure_rotator.domain.errors import Conflict, NotFound
+from azure_rotator.domain.kinds import lane
 from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, RotationState, Target, Trigger
 from azure_rotator.domain.names import canonical_path
 from azure_rotator.engine.context import Context
@@ -76,7 +77,7 @@ class Items:
         return Rotation(
             rotation_id=self._c.new_id(),
             item_id=item.item_id,
-            lane=self._c.lane(target, item.app_id),
+            lane=lane(item, target),
             trigger=trigger,
             state=RotationState.PLANNED,
             idempotency_key=key,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 
-from azure_rotator.domain.errors import Forbidden, NotFound, Rejected, RotatorError
-from azure_rotator.domain.model import AuthMode, RotatedSecret, Target
+from azure_rotator.domain.errors import Rejected, RotatorError
+from azure_rotator.domain.kinds import CLIENT_SECRETS, acts_as_itself, application_identity
+from azure_rotator.domain.model import ConnectionType, RotatedSecret, RotatorType, Target
 from azure_rotator.domain.names import is_guid
-from azure_rotator.domain.ports import Application, Identity, PasswordCredential
+from azure_rotator.domain.parameters import CREDENTIAL_OF
+from azure_rotator.domain.ports import Adoption, Subject
 from azure_rotator.domain.secrettext import SecretText
+from azure_rotator.engine.arguments import Arguments
 from azure_rotator.engine.context import Context, explained
-from azure_rotator.engine.targets import ALL_APPLICATIONS, OWNED_APPLICATIONS
 
 
 class Preflight:
@@ -19,11 +21,18 @@ class Preflight:
     def __init__(self, context: Context) -> None:
         self._c = context
 
-    def given(self, argument: object) -> SecretText | None:
+    def given(self, kind: RotatorType, values: Arguments) -> SecretText | None:
+        """The credential among the arguments, resolved now.
+
+        Raises:
+            Rejected: ``ReferenceUnresolved``; ``IdentifierMixedUp`` for a client secret that is a GUID.
+        """
+        name = CREDENTIAL_OF.get(kind)
+        argument = values.get(name) if name else None
         if argument is None:
             return None
         secret = self._c.given_secret(str(argument))
-        if secret.satisfies(is_guid):
+        if kind is RotatorType.API_KEY and secret.satisfies(is_guid):
             raise Rejected(
                 "IdentifierMixedUp",
                 "api_key is a GUID: it looks like the secret's id, not its value",
@@ -31,79 +40,71 @@ class Preflight:
             )
         return secret
 
-    def check(self, item: RotatedSecret, target: Target, given: SecretText | None) -> PasswordCredential | None:
-        """Reads only: login, grants, ownership, the application, the adopted keyId and its value.
+    def check(self, item: RotatedSecret, target: Target, given: SecretText | None) -> Adoption | None:
+        """Ask Azure by reads alone whether this item can be rotated.
 
-        Returns:
-            The credential to adopt as Entra lists it, if there is one to adopt.
+        Returns: The credential it begins with, or None when its first one is to be minted.
 
         Raises:
             Forbidden, NotFound, Rejected, Unavailable: Nothing was changed.
         """
-        if item.authentication is AuthMode.TARGET or given is None:
-            acting = self._c.acting_identity(item, target, self._c.uow.versions(item.item_id))
+        if given is not None and acts_as_itself(item):
+            acting = application_identity(target, item.app_id, given)
         else:
-            acting = self._c.item_identity(item, target, given)
+            acting = self._c.identity_for(item, target)
         try:
-            application = self._may_rotate(item, acting)
+            return self._c.rotators[item.rotator_type].examine(
+                Subject(item=item, target=target, acting=acting, given=given)
+            )
         except RotatorError as refused:
             raise explained(refused, item) from None
-        return None if item.api_id is None else self._adoptable(item, target, application, item.api_id, given)
 
-    def check_adoption(self, item: RotatedSecret, target: Target, key_id: str, given: SecretText) -> PasswordCredential:
-        """That ``given`` is the value of this keyId of the item's application.
+    def unchecked(self, item: RotatedSecret, target: Target, given: SecretText | None) -> Adoption | None:
+        """What an item begins with that nothing is asked about (``skip_dry_run``)."""
+        match item.rotator_type:
+            case RotatorType.API_KEY:
+                return None if item.api_id is None else Adoption(key_id=item.api_id, value=given)
+            case RotatorType.PASSWORD:
+                return Adoption(key_id=item.username or "", value=given)
+            case RotatorType.STORAGE_ACCOUNT:
+                return Adoption(key_id=item.storage_key_name or "key1", value=None)
+            case RotatorType.TARGET:
+                # Its secret is known, and which keyId that is only if somebody said so.
+                if target.client_secret_id is None:
+                    return self.check(item, target, given)
+                return Adoption(key_id=target.client_secret_id, value=self._c.target_identity(target).secret)
 
-        Raises:
-            Forbidden, NotFound, Rejected, Unavailable: Nothing was changed.
-        """
-        acting = (
-            self._c.target_identity(target)
-            if item.authentication is AuthMode.TARGET
-            else self._c.item_identity(item, target, given)
-        )
-        application = self._c.directory.get_application(acting, item.app_id)
-        return self._adoptable(item, target, application, key_id, given)
+    def check_adoption(self, item: RotatedSecret, target: Target, key_id: str, given: SecretText) -> Adoption:
+        """That ``given`` is the present value of this credential of the item. Raises as ``check``."""
+        named = replace(item, api_id=key_id) if item.rotator_type is RotatorType.API_KEY else item
+        return self.check(named, target, given) or Adoption(key_id=key_id, value=given)
 
-    def _may_rotate(self, item: RotatedSecret, acting: Identity) -> Application:
-        grants = self._c.login.grants(acting)
-        if not grants.roles & (ALL_APPLICATIONS | {OWNED_APPLICATIONS}):
-            raise Forbidden(
-                "AzurePermissionMissing",
-                f"{acting.label} has neither {OWNED_APPLICATIONS} nor Application.ReadWrite.All",
-                hint=f"grant {OWNED_APPLICATIONS} and make its service principal an owner of application {item.app_id}",
-            )
-        application = self._c.directory.get_application(acting, item.app_id)
-        if grants.roles & ALL_APPLICATIONS:
-            return application
-        if grants.principal_id not in self._c.directory.owner_ids(acting, application.object_id):
-            raise Forbidden(
-                "AzurePermissionMissing",
-                f"{acting.label} is not an owner of application {item.app_id}, which {OWNED_APPLICATIONS} needs",
-                hint=f"make service principal {grants.principal_id} an owner of it, or grant Application.ReadWrite.All",
-            )
-        return application
 
-    def _adoptable(
-        self, item: RotatedSecret, target: Target, application: Application, key_id: str, given: SecretText | None
-    ) -> PasswordCredential:
-        listed = next((p for p in application.passwords if p.key_id.lower() == key_id), None)
-        if listed is None:
-            raise NotFound(
-                "CredentialNotFound",
-                f"application {item.app_id} has no client secret with keyId {key_id}",
-                hint="api-id is the secret's keyId (Secret ID in the portal); leave it out to have one minted",
-            )
-        if given is None:
-            return listed
-        if listed.hint and not given.satisfies(partial(_begins_with, listed.hint)):
+def refuse_unfit(kind: RotatorType, target: Target) -> None:
+    """Refuse a Target that cannot serve this kind, by what is stored about it.
+
+    Raises:
+        Rejected: ``TargetIncomplete``, ``TargetHasNoClientSecret``, ``TargetSecretExternal``.
+    """
+    if kind is RotatorType.TARGET:
+        if target.connection_type is not ConnectionType.CREDENTIALS:
             raise Rejected(
-                "IdentifierMixedUp",
-                f"api_key is not the value of keyId {key_id}: its beginning differs from Entra's hint",
-                hint="give the value that belongs to this api-id",
+                "TargetHasNoClientSecret",
+                f'Target "{target.name}" has no client secret to rotate: it is a {target.connection_type.value}',
+                hint="the target rotator needs a Target with connection_type credentials",
             )
-        self._c.login.prove(self._c.item_identity(item, target, given))
-        return listed
-
-
-def _begins_with(hint: str, value: str) -> bool:
-    return value.startswith(hint)
+        if target.secret_reference is not None:
+            raise Rejected(
+                "TargetSecretExternal",
+                f'the client secret of Target "{target.name}" is the reference {target.secret_reference}: whoever '
+                "keeps it there would bring the old value back after a rotation",
+                hint="give the Target the secret itself (it is sealed in the store), then create this item",
+            )
+    needs_tenant = kind in CLIENT_SECRETS or kind is RotatorType.PASSWORD
+    if needs_tenant and target.tenant_id is None:
+        raise Rejected(
+            "TargetIncomplete",
+            f'Target "{target.name}" has no tenant_id, and a {"password" if kind is RotatorType.PASSWORD else "secret"}'
+            " is proven by a login to its tenant",
+            hint="set tenant_id on the Target",
+        )

@@ -12,7 +12,8 @@ from datetime import datetime
 from functools import partial
 
 from azure_rotator.domain.errors import LeaseLost, NotFound, RotatorError
-from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, RotationState, Target
+from azure_rotator.domain.kinds import CLIENT_SECRETS, lane
+from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, RotationState
 from azure_rotator.domain.ports import Application, Identity, LaneClaim
 from azure_rotator.domain.rotation import UNPUBLISHED
 from azure_rotator.engine.context import Context
@@ -120,22 +121,20 @@ class Reconcile:
         who: dict[str, list[Callable[[], Identity]]] = {}
         for item in self._items(target):
             keeper = self._c.uow.find_target(target_id=item.target_id)
-            if keeper is not None and item.state is ItemState.ACTIVE:
-                who.setdefault(self._c.lane(keeper, item.app_id), []).append(partial(self._item_identity, item, keeper))
+            if keeper is not None and item.state is ItemState.ACTIVE and item.rotator_type in CLIENT_SECRETS:
+                who.setdefault(lane(item, keeper), []).append(partial(self._c.identity_for, item, keeper))
         used = frozenset(who)
         targets = [t for t in self._c.uow.list_targets() if target is None or t.name == target]
-        for lane in dict.fromkeys((*who, *self._c.uow.lanes())):
-            tenant_id = lane.split(":", 2)[1]
+        applications = [known for known in self._c.uow.lanes() if known.startswith("application:")]
+        for place in dict.fromkeys((*who, *applications)):
+            tenant_id = place.split(":", 2)[1]
             fitting = [partial(self._c.target_identity, t) for t in targets if t.tenant_id == tenant_id]
             if fitting:
-                who.setdefault(lane, []).extend(fitting)
+                who.setdefault(place, []).extend(fitting)
         return [
-            _Place(lane=lane, app_id=lane.split(":", 2)[2], used=lane in used, who=tuple(may))
-            for lane, may in who.items()
+            _Place(lane=place, app_id=place.split(":", 2)[2], used=place in used, who=tuple(may))
+            for place, may in who.items()
         ]
-
-    def _item_identity(self, item: RotatedSecret, target: Target) -> Identity:
-        return self._c.acting_identity(item, target, self._c.uow.versions(item.item_id))
 
     def _look(self, place: _Place, orphans: list[Orphan], *, dry_run: bool) -> RotatorError | None:
         """Look as one after the other until one may. Returns: why nobody could; the last one's reason."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.errors import Conflict, NotFound
+from azure_rotator.domain.kinds import KERBEROS_KEYS, STORAGE_SUFFIXES, storage_account
 from azure_rotator.domain.model import (
     ItemState,
-    Origin,
     RotatedSecret,
     Rotation,
+    RotatorType,
     Stage,
     Target,
     Trigger,
     Version,
 )
 from azure_rotator.domain.names import canonical_path
+from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.arguments import Arguments
 from azure_rotator.engine.changes import Changes
 from azure_rotator.engine.context import Context
@@ -25,8 +27,8 @@ from azure_rotator.engine.creation import Creation
 from azure_rotator.engine.foreground import Foreground, when_locked
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.preflight import Preflight
-from azure_rotator.engine.steps import ours
-from azure_rotator.engine.views import Deletion, RotationResult, SecretView, Value, iso
+from azure_rotator.engine.steps import removable
+from azure_rotator.engine.views import Deletion, Field, RotationResult, SecretView, Value, iso
 
 
 class Secrets:
@@ -118,13 +120,13 @@ class Secrets:
         versions = self._c.uow.versions(item.item_id)
         self._c.uow.hasten(operation.rotation_id, self._c.clock.now())
         self._foreground.drive(operation.rotation_id, force=force)
-        removable = [v for v in versions if v.in_azure and ours(v)]
-        left = [v.key_id for v in versions if v.origin is Origin.ADOPTED and v.stage is Stage.CURRENT]
+        removed = [v for v in versions if v.in_azure and removable(item, v)]
+        left = [v.key_id for v in versions if v.stage is Stage.CURRENT and not removable(item, v)]
         orphaned = self._orphaned(item.name, operation)
         return Deletion(
             item_id=item.item_id,
             item_name=item.name,
-            revoked=tuple(v.key_id for v in removable if v.key_id not in orphaned),
+            revoked=tuple(v.key_id for v in removed if v.key_id not in orphaned),
             left_in_azure=tuple(left),
             orphans=orphaned,
         )
@@ -182,11 +184,8 @@ class Secrets:
             version=chosen.number,
             stage=chosen.stage.value,
             rotator_type=item.rotator_type.value,
-            tenant_id=target.tenant_id,
-            client_id=item.app_id,
-            client_secret=value,
-            key_id=chosen.key_id,
-            expires_at=iso(chosen.expires_at),
+            secret=value,
+            fields=_fields(item, target, chosen, value),
         )
 
 
@@ -221,6 +220,36 @@ def _version(item: RotatedSecret, rows: Sequence[Version], number: int | None) -
         "VersionNotFound",
         f'"{item.name}" has no version {number}',
         hint="azure-rotator rotated-secret describe --show-versions lists them",
+    )
+
+
+def _fields(item: RotatedSecret, target: Target, version: Version, value: SecretText) -> Mapping[str, Field]:
+    """The named form of a value (features 3.3)."""
+    if item.rotator_type is RotatorType.PASSWORD:
+        return {"username": item.username, "password": value}
+    if item.rotator_type is RotatorType.STORAGE_ACCOUNT:
+        account = storage_account(item, target).name
+        return {
+            "account_name": account,
+            "key_name": version.key_id,
+            "key": value,
+            "connection_string": _connection_string(account, target.azure_cloud, version.key_id, value),
+        }
+    return {
+        "tenant_id": target.tenant_id,
+        "client_id": item.app_id,
+        "client_secret": value,
+        "key_id": version.key_id,
+        "expires_at": iso(version.expires_at),
+    }
+
+
+def _connection_string(account: str, cloud: str, key_name: str, value: SecretText) -> SecretText | None:
+    if key_name in KERBEROS_KEYS:
+        return None  # it opens no data plane
+    suffix = STORAGE_SUFFIXES[cloud]
+    return value.derived(
+        lambda key: f"DefaultEndpointsProtocol=https;AccountName={account};AccountKey={key};EndpointSuffix={suffix}"
     )
 
 

@@ -11,12 +11,33 @@ from datetime import datetime, timedelta
 
 from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.backoff import listed_delay, proof_delay
-from azure_rotator.domain.errors import Forbidden, LeaseLost, NotFound, RotatorError, Unavailable
-from azure_rotator.domain.model import AuthMode, Origin, RotatedSecret, Rotation, Stage, Target, Trigger, Version
-from azure_rotator.domain.ports import Claim, Failure, Identity, Job, Publication, Removal, Rotator
+from azure_rotator.domain.errors import Forbidden, LeaseLost, NotFound, Rejected, RotatorError, Unavailable
+from azure_rotator.domain.kinds import CLIENT_SECRETS, Retention, acts_as_itself, retention_of
+from azure_rotator.domain.model import (
+    Mint,
+    Origin,
+    RotatedSecret,
+    Rotation,
+    RotationState,
+    RotatorType,
+    Stage,
+    Target,
+    Trigger,
+    Version,
+)
+from azure_rotator.domain.ports import (
+    Claim,
+    Failure,
+    Job,
+    Minted,
+    Publication,
+    Removal,
+    Rotator,
+    TargetSwitch,
+)
 from azure_rotator.domain.rotation import Step
 from azure_rotator.domain.schedule import credential_end_at, next_rotation_at, overlap
-from azure_rotator.engine.context import Context
+from azure_rotator.engine.context import Context, mint_place, target_place
 
 # AADSTS number of a login whose client secret is wrong, was removed, or is not accepted yet.
 _SECRET_REFUSED = 7000215
@@ -64,15 +85,29 @@ class Steps:
         self._verbs[step](work)
 
     def _recover(self, work: Work) -> None:
-        """Look for the stamp until repeated reads agree that nothing carries it."""
-        if self._absence_agreed(work, absent=work.rotator.recover(self._job(work))):
-            self._c.uow.mint_settled(work.claim, self._c.clock.now())
+        """Find out what came of the mint. "Nothing" is believed when repeated looks agree."""
+        mint = self._c.uow.find_mint(work.rotation.mint_id) if work.rotation.mint_id else None
+        job = self._job(work)
+        found = work.rotator.recover(job, mint or Mint(mint_id="", rotation_id=work.rotation.rotation_id))
+        parked = work.rotation.state is RotationState.FAILED
+        if found.minted is not None and not (parked and retention_of(work.item) is Retention.ALTERNATE):
+            self._store(work, job, found.minted)
+        elif found.minted is not None or self._absence_agreed(work, absent=found.absent):
+            self._c.uow.mint_settled(work.claim, self._c.clock.now(), refused=False)
 
     def _mint(self, work: Work) -> None:
         job = self._job(work)
-        object_id = work.rotator.prepare(job)
+        plan = work.rotator.prepare(job)
         mint_id = self._c.new_id()
-        self._c.uow.begin_minting(work.claim, self._c.clock.now(), mint_id=mint_id)
+        evidence = self._c.sealer.seal(plan.evidence, mint_place(mint_id)) if plan.evidence else None
+        mint = Mint(
+            mint_id=mint_id,
+            rotation_id=work.rotation.rotation_id,
+            slot=plan.slot,
+            sealed_evidence=evidence,
+            seen_at=plan.seen_at,
+        )
+        self._c.uow.begin_minting(work.claim, self._c.clock.now(), mint)
         end_at = credential_end_at(
             auto_rotate=work.item.auto_rotate,
             interval_days=work.item.rotation_interval,
@@ -80,11 +115,16 @@ class Steps:
             now=self._c.clock.now(),
         )
         try:
-            minted = work.rotator.mint(job, object_id, end_at, mint_id)
+            minted = work.rotator.mint(job, plan, mint_id, end_at)
         except RotatorError as refused:
             if not _may_be_applied(refused):
-                self._c.uow.mint_settled(work.claim, self._c.clock.now())
+                # Of an attempt before this one, whose candidate this was, such a refusal tells nothing.
+                certain = job.earlier is None or isinstance(refused, Rejected)
+                self._c.uow.mint_settled(work.claim, self._c.clock.now(), refused=certain)
             raise
+        self._store(work, job, minted)
+
+    def _store(self, work: Work, job: Job, minted: Minted) -> None:
         version_id = self._c.new_id()
         number = machine.next_number(work.versions)
         now = self._c.clock.now()
@@ -98,7 +138,7 @@ class Steps:
             sealed_value=self._c.sealed_value(version_id, number, minted.value),
             rotation_id=work.rotation.rotation_id,
             created_at=now,
-            expires_at=minted.end_at,
+            expires_at=minted.expires_at,
         )
         try:
             self._c.uow.store_pending(work.claim, version, now + self._c.limits.proof_deadline, now)
@@ -124,14 +164,22 @@ class Steps:
         value = self._c.version_value(pending) if pending else None
         if pending is None or value is None:
             raise NotFound("CredentialNotFound", f'the pending version of "{work.item.name}" is missing')
+        refusal: Failure | None = None
         try:
-            work.rotator.prove(self._c.item_identity(work.item, work.target, value))
-        except Forbidden as refused:
-            self._refused_proof(work, refused)
-            return
+            work.rotator.prove(self._job(work), pending.key_id, value)
+        except RotatorError as failed:
+            if retention_of(work.item) is Retention.REPLACED and isinstance(failed, Forbidden | Unavailable):
+                # The old value is gone since the new one was made, and Azure confirmed that: whatever this proof says,
+                # the new one is the only one there is. What it said is told (features 3.2).
+                refusal = Failure(code=failed.code, text=f"published without a proof: {failed.message}")
+            elif isinstance(failed, Forbidden):
+                self._refused_proof(work, failed)
+                return
+            else:
+                raise
         now = self._c.clock.now()
         self._c.uow.record_proof(
-            work.claim, successes=work.rotation.confirmations + 1, refusal=None, next_attempt_at=now, at=now
+            work.claim, successes=work.rotation.confirmations + 1, refusal=refusal, next_attempt_at=now, at=now
         )
 
     def _refused_proof(self, work: Work, refused: Forbidden) -> None:
@@ -159,12 +207,17 @@ class Steps:
         if pending is None:
             raise NotFound("CredentialNotFound", f'the pending version of "{work.item.name}" is missing')
         now = self._c.clock.now()
-        change = machine.retirement(work.versions, overlap=self._overlap(work.item), now=now)
+        change = machine.retirement(
+            work.versions, pending, keeping=retention_of(work.item), overlap=self._overlap(work.item), now=now
+        )
         publication = Publication(
             version_id=pending.version_id,
             replaced_version_id=change.replaced_version_id,
             retire_at=change.retire_at,
             retire_early=change.retire_early,
+            revoked=change.revoked,
+            target=self._switch(work, pending),
+            unproven=_unproven(work),
             published_at=now,
             next_rotation_at=next_rotation_at(
                 auto_rotate=work.item.auto_rotate, interval_days=work.item.rotation_interval, last_at=now
@@ -180,6 +233,19 @@ class Steps:
             ),
         )
         self._c.uow.publish(work.claim, publication)
+
+    def _switch(self, work: Work, published: Version) -> TargetSwitch | None:
+        """The Target's own secret changes in the same transaction, or everything on it would log in with the old."""
+        value = self._c.version_value(published)
+        if work.item.rotator_type is not RotatorType.TARGET or value is None:
+            return None
+        version = work.target.version + 1
+        return TargetSwitch(
+            target_id=work.target.target_id,
+            version=version,
+            client_secret_id=published.key_id,
+            sealed_secret=self._c.sealer.seal(value, target_place(work.target.target_id, version)),
+        )
 
     def _begin_retiring(self, work: Work) -> None:
         self._c.uow.begin_retiring(work.claim, self._c.clock.now())
@@ -206,7 +272,7 @@ class Steps:
     def _delete_rest(self, work: Work) -> None:
         """Everything but the current credential goes first: until then the delete can be called off."""
         for version in work.versions:
-            if version.stage in {Stage.CURRENT, Stage.REVOKED} or not ours(version):
+            if version.stage in {Stage.CURRENT, Stage.REVOKED} or not removable(work.item, version):
                 continue
             if self._remove(work, version.key_id):
                 self._c.uow.finish_retiring(work.claim, [version.version_id], self._c.clock.now(), done=False)
@@ -217,7 +283,7 @@ class Steps:
 
     def _delete_current(self, work: Work) -> None:
         current = machine.current_version(work.versions)
-        if current is None or not ours(current):
+        if current is None or not removable(work.item, current):
             self._finish_delete(work)
             return
         try:
@@ -226,7 +292,7 @@ class Steps:
             # With use-user-creds the application removes its own last secret. After a crash or a lost reply, that this
             # very secret is refused says that it is gone; repeatedly, since a front end may not know a new one yet. No
             # other refusal says so: of a disabled application, an expired secret, a token.
-            own = work.item.authentication is AuthMode.USER
+            own = acts_as_itself(work.item)
             if not (own and refused.details.get("aadsts") == _SECRET_REFUSED and work.claim.fence > 1):
                 raise
             gone = self._absence_agreed(work, absent=True)
@@ -237,9 +303,13 @@ class Steps:
         self._c.uow.drop_item(work.claim, self._c.audit("delete_item", work.item.name), self._c.clock.now())
 
     def _job(self, work: Work, *, whole_item: bool = False) -> Job:
-        acting: Identity = self._c.acting_identity(work.item, work.target, work.versions)
         return self._c.job(
-            work.rotation, work.item, acting, lambda: self._c.uow.extend(work.claim), whole_item=whole_item
+            work.rotation,
+            work.item,
+            work.target,
+            work.versions,
+            lambda: self._c.uow.extend(work.claim),
+            whole_item=whole_item,
         )
 
     def _remove(self, work: Work, key_id: str) -> bool:
@@ -264,9 +334,22 @@ class Steps:
         return overlap(item.revoke_after, item.rotation_interval)
 
 
-def ours(version: Version) -> bool:
-    """Whether deleting the item removes this credential: what was minted, and what a rotation already replaced."""
+def removable(item: RotatedSecret, version: Version) -> bool:
+    """Whether deleting the item removes this credential: what was minted, and what a rotation already replaced. Storage
+    keys and passwords stay as they are, and so does the secret that a Target works with (features 3.10)."""
+    if item.rotator_type not in CLIENT_SECRETS:
+        return False
+    if item.rotator_type is RotatorType.TARGET and version.stage is Stage.CURRENT:
+        return False
     return version.origin is Origin.MINTED or version.stage is Stage.PREVIOUS
+
+
+def _unproven(work: Work) -> Failure | None:
+    """Why the last proof failed, when the credential is published all the same."""
+    code, text = work.rotation.error_code, work.rotation.error_text
+    if retention_of(work.item) is not Retention.REPLACED or code is None or text is None:
+        return None
+    return Failure(code=code, text=text)
 
 
 def _may_be_applied(error: RotatorError) -> bool:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypedDict
 
 from azure_rotator.domain.errors import Conflict, Corrupt, NotFound, Rejected, RotatorError, rejection
-from azure_rotator.domain.model import ConnectionType, Target
+from azure_rotator.domain.grants import OWNED_APPLICATIONS, may_change_applications, may_change_every_application
+from azure_rotator.domain.model import ConnectionType, RotatorType, Target
 from azure_rotator.domain.names import canonical_path, is_guid
 from azure_rotator.domain.parameters import is_reference, literal_text, validate
 from azure_rotator.domain.ports import Grants
 from azure_rotator.domain.secrettext import SealedBytes, SecretText
+from azure_rotator.engine.arguments import Arguments, optional_text
 from azure_rotator.engine.context import Context, target_place
 from azure_rotator.engine.views import Finding, TargetView
-
-Arguments = Mapping[str, object]
-
-ALL_APPLICATIONS = frozenset({"Application.ReadWrite.All", "Directory.ReadWrite.All"})
-OWNED_APPLICATIONS = "Application.ReadWrite.OwnedBy"
 
 
 class Targets:
@@ -54,8 +51,8 @@ class Targets:
             name=name,
             owner=owner,
             connection_type=connection,
-            tenant_id=_optional(values.get("tenant_id")),
-            client_id=_optional(values.get("client_id")),
+            tenant_id=optional_text(values.get("tenant_id")),
+            client_id=optional_text(values.get("client_id")),
             secret_reference=reference,
             sealed_secret=sealed,
             description=str(values["description"]),
@@ -63,6 +60,7 @@ class Targets:
             version=version,
             created_at=now,
             modified_at=now,
+            **_whereabouts(values),
         )
         self._c.uow.insert_target(target, self._c.audit("create_target", name))
         return self._view(target)
@@ -84,13 +82,9 @@ class Targets:
         if problems:
             raise rejection(problems)
         connection = ConnectionType(str(values["connection_type"]))
-        tenant_id = _optional(values.get("tenant_id"))
-        if tenant_id != target.tenant_id and view.items:
-            raise Conflict(
-                "TargetInUse",
-                f'the tenant of Target "{target.name}" cannot change while items use it: {", ".join(view.items)}',
-                hint="create a second Target for the other tenant",
-            )
+        tenant_id = optional_text(values.get("tenant_id"))
+        whereabouts = _whereabouts(values)
+        self._refuse_move(target, view, values)
         version, reference, sealed = target.version, target.secret_reference, target.sealed_secret
         if connection is ConnectionType.CLOUD_IDENTITY:
             version, reference, sealed = 0, None, None
@@ -102,7 +96,7 @@ class Targets:
             name=str(values["name"]),
             connection_type=connection,
             tenant_id=tenant_id,
-            client_id=_optional(values.get("client_id")),
+            client_id=optional_text(values.get("client_id")),
             secret_reference=reference,
             sealed_secret=sealed,
             description=str(values["description"]),
@@ -110,6 +104,7 @@ class Targets:
             version=version,
             modified_at=self._c.clock.now(),
             revision=target.revision + 1,
+            **whereabouts,
         )
         self._c.uow.update_target(changed, self._c.audit("update_target", changed.name))
         return self._view(changed)
@@ -168,6 +163,21 @@ class Targets:
 
     # --- private --------------------------------------------------------------------------------------------------
 
+    def _refuse_move(self, target: Target, view: TargetView, values: Arguments) -> None:
+        """What tells an item's credential from another one stays while items use the Target. Raises: Conflict."""
+        moved = [name for name in _IDENTIFYING if optional_text(values.get(name)) != getattr(target, name)]
+        if not moved or not view.items:
+            return
+        kinds = {item.rotator_type for item in self._c.uow.list_items(target_id=target.target_id)}
+        matters = [name for name in moved if kinds & _IDENTIFYING[name]]
+        if matters:
+            raise Conflict(
+                "TargetInUse",
+                f'{", ".join(matters)} of Target "{target.name}" cannot change while items use it: '
+                f"{', '.join(view.items)}",
+                hint="create a second Target for the other place",
+            )
+
     def _credential(self, argument: object, target_id: str, version: int) -> tuple[str | None, SealedBytes | None]:
         """A reference is stored as such and resolved at each use; a literal is sealed."""
         if argument is None:
@@ -203,6 +213,35 @@ class Targets:
         return TargetView(target=target, store_id=self._c.uow.store_id(), items=tuple(i.name for i in items))
 
 
+# By parameter the kinds of items for which it says which credential is meant.
+_IDENTIFYING = {
+    "tenant_id": frozenset({RotatorType.API_KEY, RotatorType.TARGET, RotatorType.PASSWORD}),
+    "client_id": frozenset({RotatorType.TARGET}),
+    "azure_cloud": frozenset(RotatorType),
+    "subscription_id": frozenset({RotatorType.STORAGE_ACCOUNT}),
+    "resource_group_name": frozenset({RotatorType.STORAGE_ACCOUNT}),
+    "resource_name": frozenset({RotatorType.STORAGE_ACCOUNT}),
+}
+
+
+class _Whereabouts(TypedDict):
+    client_secret_id: str | None
+    azure_cloud: str
+    subscription_id: str | None
+    resource_group_name: str | None
+    resource_name: str | None
+
+
+def _whereabouts(values: Arguments) -> _Whereabouts:
+    return _Whereabouts(
+        client_secret_id=optional_text(values.get("client_secret_id")),
+        azure_cloud=str(values["azure_cloud"]),
+        subscription_id=optional_text(values.get("subscription_id")),
+        resource_group_name=optional_text(values.get("resource_group_name")),
+        resource_name=optional_text(values.get("resource_name")),
+    )
+
+
 def target_not_found(path: str) -> NotFound:
     return NotFound("TargetNotFound", f'there is no Target "{path}"', hint="azure-rotator target list shows them")
 
@@ -232,15 +271,11 @@ def _name_taken(name: str) -> Conflict:
     return Conflict("NameConflict", f'there is a Target "{name}" already', hint="choose another name")
 
 
-def _optional(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
 def _application_secrets(grants: Grants) -> Finding:
     need = "application secrets"
-    if grants.roles & ALL_APPLICATIONS:
+    if may_change_every_application(grants.roles):
         return Finding(need=need, result="ok", message="may change every application")
-    if OWNED_APPLICATIONS in grants.roles:
+    if may_change_applications(grants.roles):
         return Finding(need=need, result="ok", message="may change the applications it is an owner of")
     return Finding(
         need=need,

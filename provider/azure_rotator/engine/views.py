@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from azure_rotator.domain import rotation as machine
-from azure_rotator.domain.model import Origin, RotatedSecret, Stage, Target, Version
+from azure_rotator.domain.model import Origin, RotatedSecret, RotatorType, Stage, Target, Version
+from azure_rotator.domain.parameters import applies
 from azure_rotator.domain.secrettext import SecretText
 
 Facts = dict[str, object]
+Field = str | SecretText | None
 
 
 def iso(instant: datetime | None) -> str | None:
@@ -41,6 +44,11 @@ class TargetView:
             "store_id": self.store_id,
             "azure_tenant_id": t.tenant_id,
             "azure_client_id": t.client_id,
+            "azure_cloud": t.azure_cloud,
+            "azure_subscription_id": t.subscription_id,
+            "azure_resource_group_name": t.resource_group_name,
+            "azure_resource_name": t.resource_name,
+            "client_secret_id": t.client_secret_id,
             "connection_type": t.connection_type.value,
         }
 
@@ -52,6 +60,11 @@ class TargetView:
             "connection_type": t.connection_type.value,
             "tenant_id": t.tenant_id,
             "client_id": t.client_id,
+            "client_secret_id": t.client_secret_id,
+            "azure_cloud": t.azure_cloud,
+            "subscription_id": t.subscription_id,
+            "resource_group_name": t.resource_group_name,
+            "resource_name": t.resource_name,
             "description": t.description,
             "delete_protection": t.delete_protection,
         }
@@ -117,31 +130,67 @@ class SecretView:
             "last_rotation_error": f"{i.error_code}: {i.error_text}" if i.error_code else None,
             "next_attempt_at": iso(self.next_attempt_at),
             "managed_by": origin[current.origin] if current else None,
-            "app_id": i.app_id,
+            **self._credential(),
             "key_id": self.key_id,
             "expires_at": iso(current.expires_at) if current else None,
-            "revoke_after": i.revoke_after,
             "skip_dry_run": i.skip_dry_run,
+            "rotate_on_read": i.rotate_on_read,
+            "password_policy": self._password_policy(),
+        }
+
+    def _credential(self) -> Facts:
+        """What tells the item's credential from another one, and what only its kind has."""
+        shown = {name: value for name, value in self._kind_arguments().items() if name != "api_id"}
+        policy = self._password_policy() or {}
+        return {name: value for name, value in shown.items() if name not in policy}
+
+    def _password_policy(self) -> Facts | None:
+        i = self.item
+        if i.rotator_type is not RotatorType.PASSWORD:
+            return None
+        return {
+            "password_length": i.password_length,
+            "use_capital_letters": i.use_capital_letters,
+            "use_lower_letters": i.use_lower_letters,
+            "use_numbers": i.use_numbers,
+            "use_special_characters": i.use_special_characters,
         }
 
     def arguments(self) -> Facts:
         """The live arguments that are no credentials, by parameter name."""
         i = self.item
         return {
+            **self._kind_arguments(),
             "name": i.name,
             "target_name": self.target_name,
             "rotator_type": i.rotator_type.value,
             "authentication_credentials": i.authentication.value,
-            "app_id": i.app_id,
-            "api_id": i.api_id,
             "auto_rotate": i.auto_rotate,
             "rotation_interval": i.rotation_interval,
-            "revoke_after": i.revoke_after,
             "description": i.description,
             "tags": list(i.tags),
             "delete_protection": i.delete_protection,
             "skip_dry_run": i.skip_dry_run,
+            "rotate_on_read": i.rotate_on_read,
         }
+
+    def _kind_arguments(self) -> Facts:
+        """Those of the item's kind."""
+        i = self.item
+        every: Facts = {
+            "app_id": i.app_id or None,
+            "api_id": i.api_id,
+            "revoke_after": i.revoke_after,
+            "credential_lifetime": i.credential_lifetime,
+            "username": i.username,
+            "storage_account_key_name": i.storage_key_name,
+            "storage_key_mode": i.storage_key_mode.value if i.storage_key_mode else None,
+            "explicitly_set_sa": True if i.resource_name else None,
+            "resource_group_name": i.resource_group_name,
+            "resource_name": i.resource_name,
+            **(self._password_policy() or {}),
+        }
+        return {name: value for name, value in every.items() if applies("secret", name, i.rotator_type)}
 
 
 def _shown(version: Version) -> bool:
@@ -161,18 +210,20 @@ def _version_facts(version: Version) -> Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """What get-value answers; all fields belong to one version."""
+    """What get-value answers.
+
+    Args:
+        secret: The credential itself.
+        fields: The named form of features 3.3, it among them; all belong to one version.
+    """
 
     name: str
     item_id: str
     version: int
     stage: str
     rotator_type: str
-    tenant_id: str | None
-    client_id: str
-    client_secret: SecretText
-    key_id: str
-    expires_at: str | None
+    secret: SecretText
+    fields: Mapping[str, Field]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

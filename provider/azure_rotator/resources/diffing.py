@@ -70,7 +70,7 @@ def compare(subject: Subject, olds: Bag, news: Bag) -> Difference:
     updates = tuple(row.name for row in changed if row.name not in replaces)
     sent = {row.name for row in changed if EFFECTS[subject][row.name] is Effect.UPDATE} - NOT_SENT
     if _resends(subject, olds, news, sent):
-        sent.add(CREDENTIALS[subject].argument)
+        sent |= {name for name in CREDENTIALS[subject].arguments if news.get(name) is not None}
     return Difference(
         updates=updates,
         replaces=replaces,
@@ -133,7 +133,7 @@ def _resends(subject: Subject, olds: Bag, news: Bag, sent: set[str]) -> bool:
     program may long be replaced.
     """
     credential = CREDENTIALS[subject]
-    if news.get(credential.argument) is None:
+    if credential.given(news) is None:
         return False
     version = news.get(credential.version)
     asked = version is not None and (is_unknown(version) or not _same(olds.get(credential.version), version))

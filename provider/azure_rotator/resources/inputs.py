@@ -30,15 +30,20 @@ Bag = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """Names of the argument that is a credential and of the one whose change sends it again."""
+    """Names of the arguments that are a credential, of which one resource has one at most, and of the one whose change
+    sends it again."""
 
-    argument: str
+    arguments: tuple[str, ...]
     version: str
+
+    def given(self, bag: Bag) -> Any:
+        """The credential among these inputs, or None."""
+        return next((bag[name] for name in self.arguments if bag.get(name) is not None), None)
 
 
 CREDENTIALS: Mapping[Subject, Credential] = {
-    "target": Credential(argument="client_secret", version="client_secret_version"),
-    "secret": Credential(argument="api_key", version="credential_version"),
+    "target": Credential(arguments=("client_secret",), version="client_secret_version"),
+    "secret": Credential(arguments=("api_key", "password"), version="credential_version"),
 }
 
 FILLED_IN: Mapping[Subject, tuple[str, ...]] = {
@@ -102,7 +107,7 @@ def check(subject: Subject, olds: Bag, news: Bag) -> tuple[dict[str, Any], list[
 def _kept(subject: Subject, olds: Bag) -> set[str]:
     """What an existing thing keeps when the program no longer says it: no change, and no reason to miss it."""
     if subject == "secret":
-        return {"api_key", "api_id"}
+        return {"api_id", *CREDENTIALS["secret"].arguments}
     return {"client_secret"} if olds.get("connection_type") == ConnectionType.CREDENTIALS else set()
 
 
@@ -149,7 +154,7 @@ def secret_outputs(inputs: Bag, facts: Mapping[str, Any], known: str) -> dict[st
 
 
 def _mirrored(subject: Subject, inputs: Bag) -> dict[str, Any]:
-    return {name: value for name, value in inputs.items() if name != CREDENTIALS[subject].argument}
+    return {name: value for name, value in inputs.items() if name not in CREDENTIALS[subject].arguments}
 
 
 def _secret(known: str) -> Any:

@@ -193,7 +193,7 @@ def _unless_gone(ask: Callable[[], _T]) -> _T | None:
 
 
 def _fingerprint(subject: Subject, inputs: Bag) -> str:
-    return fingerprint(inputs.get(CREDENTIALS[subject].argument), secrets.token_bytes(16))
+    return fingerprint(CREDENTIALS[subject].given(inputs), secrets.token_bytes(16))
 
 
 def _known(olds: Bag) -> str:
@@ -207,7 +207,7 @@ def _changes(difference: Difference, news: Bag) -> dict[str, object]:
 
 def _renewed(subject: Subject, olds: Bag, news: Bag, changes: Bag) -> str:
     """The fingerprint after an update: of what was sent, else still the old one."""
-    if CREDENTIALS[subject].argument in changes:
+    if any(name in changes for name in CREDENTIALS[subject].arguments):
         return _fingerprint(subject, news)
     if news.get("connection_type") == ConnectionType.CLOUD_IDENTITY:
         return _known({})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pulumi
 import pulumi.dynamic
 
-from azure_rotator.domain.model import AuthMode, RotatorType
+from azure_rotator.domain.model import AuthMode, RotatorType, StorageKeyMode
 from azure_rotator.resources.inputs import COMPUTED, SECRET_OUTPUTS
 from azure_rotator.resources.marking import marked, owner_of
 from azure_rotator.resources.providers import RotatedSecretProvider
@@ -15,7 +15,7 @@ from azure_rotator.resources.target import AzureTarget
 
 
 class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="RotatedSecret"):
-    """A client secret of an application: minted or adopted first, rotated on its interval, revoked at the end.
+    """One credential: minted or adopted first, rotated on its interval; what was minted is revoked at the end.
 
         billing = RotatedSecret(
             "billing",
@@ -39,9 +39,23 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
     authentication_credentials: pulumi.Output[str]
     app_id: pulumi.Output[str | None]
     api_id: pulumi.Output[str | None]
+    username: pulumi.Output[str | None]
+    storage_account_key_name: pulumi.Output[str | None]
+    storage_key_mode: pulumi.Output[str | None]
+    explicitly_set_sa: pulumi.Output[bool | None]
+    resource_group_name: pulumi.Output[str | None]
+    resource_name: pulumi.Output[str | None]
     auto_rotate: pulumi.Output[bool]
     rotation_interval: pulumi.Output[int | None]
     revoke_after: pulumi.Output[str | None]
+    rotate_on_create: pulumi.Output[bool]
+    rotate_on_read: pulumi.Output[bool]
+    credential_lifetime: pulumi.Output[int | None]
+    password_length: pulumi.Output[int | None]
+    use_capital_letters: pulumi.Output[bool | None]
+    use_lower_letters: pulumi.Output[bool | None]
+    use_numbers: pulumi.Output[bool | None]
+    use_special_characters: pulumi.Output[bool | None]
     credential_version: pulumi.Output[int | None]
     rotation_trigger: pulumi.Output[str | None]
     description: pulumi.Output[str]
@@ -61,7 +75,8 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
 
     def __init__(
         self,
-        resource_name: str,
+        pulumi_name: str,
+        /,
         *,
         name: pulumi.Input[str],
         rotator_type: pulumi.Input[str | RotatorType],
@@ -71,9 +86,24 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
         app_id: pulumi.Input[str] | None = None,
         api_id: pulumi.Input[str] | None = None,
         api_key: pulumi.Input[str] | None = None,
+        username: pulumi.Input[str] | None = None,
+        password: pulumi.Input[str] | None = None,
+        storage_account_key_name: pulumi.Input[str] | None = None,
+        storage_key_mode: pulumi.Input[str | StorageKeyMode] | None = None,
+        explicitly_set_sa: pulumi.Input[bool] | None = None,
+        resource_group_name: pulumi.Input[str] | None = None,
+        resource_name: pulumi.Input[str] | None = None,
         auto_rotate: pulumi.Input[bool] | None = None,
         rotation_interval: pulumi.Input[int] | None = None,
         revoke_after: pulumi.Input[str] | None = None,
+        rotate_on_create: pulumi.Input[bool] | None = None,
+        rotate_on_read: pulumi.Input[bool] | None = None,
+        credential_lifetime: pulumi.Input[int] | None = None,
+        password_length: pulumi.Input[int] | None = None,
+        use_capital_letters: pulumi.Input[bool] | None = None,
+        use_lower_letters: pulumi.Input[bool] | None = None,
+        use_numbers: pulumi.Input[bool] | None = None,
+        use_special_characters: pulumi.Input[bool] | None = None,
         credential_version: pulumi.Input[int] | None = None,
         rotation_trigger: pulumi.Input[str] | None = None,
         description: pulumi.Input[str] | None = None,
@@ -85,24 +115,44 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
         """Declare a Rotated Secret.
 
         Args:
-            resource_name: Pulumi's name of the resource: it identifies it in the stack and is shown in previews.
+            pulumi_name: Pulumi's name of the resource: it identifies it in the stack and is shown in previews.
             name: Path of the item in the store, e.g. ``/prod/billing``; consumers read it by this path. A change
                 renames the item in place.
-            rotator_type: What to rotate; this release serves ``api-key``.
+            rotator_type: What to rotate: ``api-key``, a client secret of an application; ``target``, the Target's own
+                client secret; ``password``, a user's password; ``azure-storage-account``, a key of a storage account.
             target: The Target to work with, an ``AzureTarget`` or its path. Give this or ``target_name``.
             target_name: The path of the Target.
-            authentication_credentials: Who rotates: ``use-target-creds``, the Target; ``use-user-creds`` (the default),
-                the application itself with its present secret.
+            authentication_credentials: Who rotates: ``use-target-creds``, the Target (always, for ``target`` and
+                ``azure-storage-account``); ``use-user-creds`` (the default for ``api-key`` and ``password``), the
+                application or user itself with the present credential.
             app_id: Application (client) id whose client secret rotates.
             api_id: keyId of an existing client secret to adopt. Left out: one is minted, and only that is managed.
             api_key: The value of that client secret; with ``use-user-creds`` and no ``api_id`` only the first login. A
                 literal is stored in the state, encrypted, and sealed in the store; a reference ``env:NAME`` or
                 ``file:PATH`` keeps it out of the state. Left out later: unchanged.
+            username: User principal name of the user whose password rotates.
+            password: The user's present password, as ``api_key``; required with ``use-user-creds``.
+            storage_account_key_name: ``key1``, ``key2``, ``kerb1`` or ``kerb2``: the key that rotates; in ``alternate``
+                mode the one published first.
+            storage_key_mode: ``named`` (the default): regenerate that key, which revokes its old value at once.
+                ``alternate``: regenerate the unpublished key of the pair and publish that one.
+            explicitly_set_sa: The account is named here, by ``resource_group_name`` and ``resource_name``, not by the
+                Target.
+            resource_group_name: Resource group of that account.
+            resource_name: Name of that account.
             auto_rotate: Rotate on the interval.
             rotation_interval: Days between rotations, 1-365.
             revoke_after: How long a replaced client secret stays valid: ``0``, or a whole number with ``s``, ``m``,
                 ``h`` or ``d``. 24h unless set (interval 1: 12h).
-            credential_version: Change it to send ``api_key`` again.
+            rotate_on_create: Rotate an adopted credential as soon as it is taken.
+            rotate_on_read: Rotate before each get-value.
+            credential_lifetime: Days that a minted client secret lives.
+            password_length: Length of generated passwords, 8-50.
+            use_capital_letters: Whether they have capital letters.
+            use_lower_letters: Whether they have lower letters.
+            use_numbers: Whether they have digits.
+            use_special_characters: Whether they have other characters.
+            credential_version: Change it to send ``api_key`` or ``password`` again.
             rotation_trigger: Any text; change it to rotate now.
             description: Free text.
             tags: Tags.
@@ -115,7 +165,7 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
             ValueError: Both ``target`` and ``target_name`` are given.
         """
         if target is not None and target_name is not None:
-            raise ValueError(f"{resource_name}: give target or target_name, not both")
+            raise ValueError(f"{pulumi_name}: give target or target_name, not both")
         target_id: pulumi.Input[str] | None = None
         if isinstance(target, AzureTarget):
             target_name, target_id = target.name, target.id
@@ -123,7 +173,7 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
             target_name = target
         super().__init__(
             RotatedSecretProvider(),
-            resource_name,
+            pulumi_name,
             {
                 "name": name,
                 "target_name": target_name,
@@ -132,24 +182,39 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
                 "app_id": app_id,
                 "api_id": api_id,
                 "api_key": marked("api_key", api_key),
+                "username": username,
+                "password": marked("password", password),
+                "storage_account_key_name": storage_account_key_name,
+                "storage_key_mode": storage_key_mode,
+                "explicitly_set_sa": explicitly_set_sa,
+                "resource_group_name": resource_group_name,
+                "resource_name": resource_name,
                 "auto_rotate": auto_rotate,
                 "rotation_interval": rotation_interval,
                 "revoke_after": revoke_after,
+                "rotate_on_create": rotate_on_create,
+                "rotate_on_read": rotate_on_read,
+                "credential_lifetime": credential_lifetime,
+                "password_length": password_length,
+                "use_capital_letters": use_capital_letters,
+                "use_lower_letters": use_lower_letters,
+                "use_numbers": use_numbers,
+                "use_special_characters": use_special_characters,
                 "credential_version": credential_version,
                 "rotation_trigger": rotation_trigger,
                 "description": description,
                 "tags": tags,
                 "delete_protection": delete_protection,
                 "skip_dry_run": skip_dry_run,
-                "owner": owner_of(resource_name),
+                "owner": owner_of(pulumi_name),
                 "target_id": target_id,
                 **dict.fromkeys(COMPUTED["secret"]),
             },
             pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=list(SECRET_OUTPUTS))),
         )
-        if authentication_credentials is None:
+        if authentication_credentials is None and rotator_type in (RotatorType.API_KEY, RotatorType.PASSWORD):
             pulumi.log.warn(
-                "authentication_credentials is left out, so the application rotates its own secret (use-user-creds); "
+                "authentication_credentials is left out, so the credential rotates itself (use-user-creds); "
                 "say so, or say use-target-creds to have the Target do it",
                 resource=self,
             )

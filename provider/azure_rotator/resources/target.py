@@ -29,7 +29,12 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
     connection_type: pulumi.Output[str]
     tenant_id: pulumi.Output[str | None]
     client_id: pulumi.Output[str | None]
+    client_secret_id: pulumi.Output[str | None]
     client_secret_version: pulumi.Output[int | None]
+    azure_cloud: pulumi.Output[str]
+    subscription_id: pulumi.Output[str | None]
+    resource_group_name: pulumi.Output[str | None]
+    resource_name: pulumi.Output[str | None]
     description: pulumi.Output[str]
     delete_protection: pulumi.Output[bool]
     owner: pulumi.Output[str]
@@ -39,14 +44,20 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
 
     def __init__(
         self,
-        resource_name: str,
+        pulumi_name: str,
+        /,
         *,
         name: pulumi.Input[str],
         connection_type: pulumi.Input[str | ConnectionType] | None = None,
         tenant_id: pulumi.Input[str] | None = None,
         client_id: pulumi.Input[str] | None = None,
         client_secret: pulumi.Input[str] | None = None,
+        client_secret_id: pulumi.Input[str] | None = None,
         client_secret_version: pulumi.Input[int] | None = None,
+        azure_cloud: pulumi.Input[str] | None = None,
+        subscription_id: pulumi.Input[str] | None = None,
+        resource_group_name: pulumi.Input[str] | None = None,
+        resource_name: pulumi.Input[str] | None = None,
         description: pulumi.Input[str] | None = None,
         delete_protection: pulumi.Input[bool] | None = None,
         opts: pulumi.ResourceOptions | None = None,
@@ -54,7 +65,7 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
         """Declare a Target.
 
         Args:
-            resource_name: Pulumi's name of the resource: it identifies it in the stack and is shown in previews.
+            pulumi_name: Pulumi's name of the resource: it identifies it in the stack and is shown in previews.
             name: Path of the Target in the store, e.g. ``/prod/contoso``; items and the command line name it so.
             connection_type: ``credentials`` (the default): work as a privileged application; ``cloud-identity``: as the
                 managed or workload identity of the process that rotates.
@@ -64,24 +75,35 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
                 reference ``env:NAME`` or ``file:PATH`` keeps it out of both, and is resolved at each use by the process
                 that talks to Azure. (From the stack's configuration only with ``pulumi config set --secret``.) Left out
                 later: unchanged.
+            client_secret_id: keyId of that secret; an item with rotator_type ``target`` needs it only when several
+                secrets of the application begin alike.
             client_secret_version: Change it to send ``client_secret`` again.
+            azure_cloud: ``AzureCloud`` (the default), ``AzureUSGovernment`` or ``AzureChinaCloud``.
+            subscription_id: Subscription of the storage account, for items that rotate its keys.
+            resource_group_name: Its resource group.
+            resource_name: Its name.
             description: Free text.
             delete_protection: Refuse every deletion until it is switched off by an ``up`` of its own.
             opts: Pulumi's options.
         """
         super().__init__(
             AzureTargetProvider(),
-            resource_name,
+            pulumi_name,
             {
                 "name": name,
                 "connection_type": connection_type,
                 "tenant_id": tenant_id,
                 "client_id": client_id,
                 "client_secret": marked("client_secret", client_secret),
+                "client_secret_id": client_secret_id,
                 "client_secret_version": client_secret_version,
+                "azure_cloud": azure_cloud,
+                "subscription_id": subscription_id,
+                "resource_group_name": resource_group_name,
+                "resource_name": resource_name,
                 "description": description,
                 "delete_protection": delete_protection,
-                "owner": owner_of(resource_name),
+                "owner": owner_of(pulumi_name),
                 **dict.fromkeys(COMPUTED["target"]),
             },
             pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=list(SECRET_OUTPUTS))),

@@ -11,19 +11,29 @@ import pulumi
 
 from azure_rotator.config import Settings
 from azure_rotator.domain.errors import NotFound
+from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.resources import session
 from azure_rotator.resources.guard import guarded
 from azure_rotator.resources.secret import RotatedSecret
 
 
-class NamedValue(TypedDict):
-    """The ``named`` object of features 3.3. ``expires_at`` is ISO 8601 in UTC."""
+class NamedValue(TypedDict, total=False):
+    """The ``named`` object of features 3.3, of each kind its own part; ``expires_at`` is ISO 8601 in UTC."""
 
+    # api-key, target
     tenant_id: str | None
     client_id: str
     client_secret: str
     key_id: str
     expires_at: str | None
+    # azure-storage-account
+    account_name: str
+    key_name: str
+    key: str
+    connection_string: str | None
+    # password
+    username: str
+    password: str
 
 
 def get_value(item: RotatedSecret | pulumi.Input[str]) -> pulumi.Output[NamedValue]:
@@ -59,13 +69,8 @@ def _read(settings: Settings, text: str, *, by_id: bool, preview: bool) -> Named
         if preview:
             return None
         raise
-    return NamedValue(
-        tenant_id=value.tenant_id,
-        client_id=value.client_id,
-        client_secret=value.client_secret.reveal(),
-        key_id=value.key_id,
-        expires_at=value.expires_at,
-    )
+    named = {name: field.reveal() if isinstance(field, SecretText) else field for name, field in value.fields.items()}
+    return cast(NamedValue, named)
 
 
 def _known(value: NamedValue | None) -> pulumi.Output[NamedValue]:

@@ -9,22 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
-from azure_rotator.domain.errors import Forbidden, NotFound
+from azure_rotator.domain.errors import Forbidden, NotFound, Rejected
+from azure_rotator.domain.grants import OWNED_APPLICATIONS, may_change_applications, may_change_every_application
+from azure_rotator.domain.kinds import application_identity
+from azure_rotator.domain.model import Mint
 from azure_rotator.domain.names import Stamp
 from azure_rotator.domain.ownership import orphans, own_stamps
 from azure_rotator.domain.ports import (
+    Adoption,
     Application,
     Directory,
     Identity,
     Job,
     Login,
-    NewPassword,
+    Minted,
     Observer,
     PasswordCredential,
+    Plan,
+    Recovery,
     Removal,
+    Subject,
     UnitOfWork,
 )
+from azure_rotator.domain.secrettext import SecretText
 
 # AADSTS number of a login by an application that the tenant does not know (any more).
 _UNKNOWN_APPLICATION = 700016
@@ -39,21 +48,77 @@ class AppSecretRotator:
         self._uow = uow
         self._observer = observer
 
-    def prepare(self, job: Job) -> str:
-        application = self._directory.get_application(job.acting, job.app_id)
+    # --- before
+
+    def examine(self, subject: Subject) -> Adoption | None:
+        application = self._may_rotate(subject.item.app_id, subject.acting)
+        key_id = subject.item.api_id
+        if key_id is None:
+            return None
+        listed = self._listed(application, key_id)
+        if subject.given is not None:
+            self._is_value_of(subject, listed, subject.given)
+        return Adoption(key_id=key_id, value=subject.given, expires_at=listed.end_at)
+
+    def _may_rotate(self, app_id: str, acting: Identity) -> Application:
+        grants = self._login.grants(acting)
+        if not may_change_applications(grants.roles):
+            raise Forbidden(
+                "AzurePermissionMissing",
+                f"{acting.label} has neither {OWNED_APPLICATIONS} nor Application.ReadWrite.All",
+                hint=f"grant {OWNED_APPLICATIONS} and make its service principal an owner of application {app_id}",
+            )
+        application = self._directory.get_application(acting, app_id)
+        if may_change_every_application(grants.roles):
+            return application
+        if grants.principal_id not in self._directory.owner_ids(acting, application.object_id):
+            raise Forbidden(
+                "AzurePermissionMissing",
+                f"{acting.label} is not an owner of application {app_id}, which {OWNED_APPLICATIONS} needs",
+                hint=f"make service principal {grants.principal_id} an owner of it, or grant Application.ReadWrite.All",
+            )
+        return application
+
+    @staticmethod
+    def _listed(application: Application, key_id: str) -> PasswordCredential:
+        listed = next((p for p in application.passwords if p.key_id.lower() == key_id.lower()), None)
+        if listed is None:
+            raise NotFound(
+                "CredentialNotFound",
+                f"application {application.app_id} has no client secret with keyId {key_id}",
+                hint="api-id is the secret's keyId (Secret ID in the portal); leave it out to have one minted",
+            )
+        return listed
+
+    def _is_value_of(self, subject: Subject, listed: PasswordCredential, given: SecretText) -> None:
+        if listed.hint and not given.satisfies(partial(begins_with, listed.hint)):
+            raise Rejected(
+                "IdentifierMixedUp",
+                f"api_key is not the value of keyId {listed.key_id}: its beginning differs from Entra's hint",
+                hint="give the value that belongs to this api-id",
+            )
+        self._login.prove(application_identity(subject.target, subject.item.app_id, given))
+
+    # --- a rotation
+
+    def prepare(self, job: Job) -> Plan:
+        application = self._directory.get_application(job.acting, job.item.app_id)
         self._remove_orphans(job, application, own_operation=None)
-        return application.object_id
+        return Plan(object_id=application.object_id)
 
-    def mint(self, job: Job, object_id: str, end_at: datetime, mint_id: str) -> NewPassword:
+    def mint(self, job: Job, plan: Plan, mint_id: str, end_at: datetime) -> Minted:
         stamp = Stamp(job.store_id, job.rotation.item_id, mint_id)
-        return self._directory.add_password(job.acting, object_id, str(stamp), end_at)
+        made = self._directory.add_password(job.acting, plan.object_id, str(stamp), end_at)
+        return Minted(key_id=made.key_id, value=made.value, expires_at=made.end_at)
 
-    def recover(self, job: Job) -> bool:
+    def recover(self, job: Job, mint: Mint) -> Recovery:
+        """Its value is lost with the reply: what carries the stamp goes."""
         application = self._application(job)
-        return application is None or not self._remove_orphans(job, application, own_operation=job.rotation.rotation_id)
+        gone = application is None or not self._remove_orphans(job, application, own_operation=job.rotation.rotation_id)
+        return Recovery(absent=gone)
 
-    def prove(self, candidate: Identity) -> None:
-        self._login.prove(candidate)
+    def prove(self, job: Job, key_id: str, value: SecretText) -> None:
+        self._login.prove(application_identity(job.target, job.item.app_id, value))
 
     def remove(self, job: Job, key_id: str) -> Removal:
         application = self._application(job)
@@ -73,11 +138,11 @@ class AppSecretRotator:
         """The application, or None when it is gone and its secrets with it (F34). One that rotates itself is told so at
         its login."""
         try:
-            return self._directory.get_application(job.acting, job.app_id)
+            return self._directory.get_application(job.acting, job.item.app_id)
         except NotFound:
             return None
         except Forbidden as refused:
-            if refused.details.get("aadsts") == _UNKNOWN_APPLICATION and job.acting.client_id == job.app_id:
+            if refused.details.get("aadsts") == _UNKNOWN_APPLICATION and job.acting.client_id == job.item.app_id:
                 return None
             raise
 
@@ -95,9 +160,14 @@ class AppSecretRotator:
             job.guard()
             self._directory.remove_password(job.acting, application.object_id, orphan.key_id)
             self._observer.note(
-                "orphan removed", app_id=job.app_id, key_id=orphan.key_id, display_name=orphan.display_name
+                "orphan removed", app_id=application.app_id, key_id=orphan.key_id, display_name=orphan.display_name
             )
         return found
+
+
+def begins_with(hint: str, value: str) -> bool:
+    """Entra's hint is the beginning of a client secret."""
+    return value.startswith(hint)
 
 
 def orphans_of(

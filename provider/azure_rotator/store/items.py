@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, exists, false, insert, select, update
+from sqlalchemy import Connection, delete, exists, false, insert, select, update
 
 from azure_rotator.domain.errors import Conflict, NotFound
-from azure_rotator.domain.model import AuditLine, RotatedSecret, Rotation, Version
+from azure_rotator.domain.model import AuditLine, RotatedSecret, Rotation, RotatorType, Version
+from azure_rotator.domain.names import is_guid
 from azure_rotator.store import audit as audit_rows
 from azure_rotator.store import tables
 from azure_rotator.store.connect import Database
@@ -35,7 +36,18 @@ _NOT_SETTINGS = frozenset(
 def add_version(connection: Connection, version: Version) -> None:
     """Insert a version's row."""
     values = tables.values_of(version)
-    connection.execute(insert(tables.versions).values({**values, "key_id_lower": version.key_id.lower()}))
+    handle = version.key_id.lower() if is_guid(version.key_id) else version.version_id
+    connection.execute(insert(tables.versions).values({**values, "key_id_lower": handle}))
+
+
+def drop_holdings(connection: Connection, item_id: str) -> None:
+    """What the item managed is free for another one."""
+    connection.execute(delete(tables.holdings).where(tables.holdings.c.item_id == item_id))
+
+
+def _hold(connection: Connection, item_id: str, holdings: Collection[str]) -> None:
+    if holdings:
+        connection.execute(insert(tables.holdings), [{"item_id": item_id, "holding": one} for one in sorted(holdings)])
 
 
 class ItemRows:
@@ -43,7 +55,15 @@ class ItemRows:
 
     _db: Database
 
-    def insert_item(self, item: RotatedSecret, version: Version | None, rotation: Rotation, audit: AuditLine) -> None:
+    def insert_item(
+        self,
+        item: RotatedSecret,
+        version: Version | None,
+        rotation: Rotation,
+        audit: AuditLine,
+        *,
+        holdings: Collection[str] = (),
+    ) -> None:
         """See ``ports.UnitOfWork``.
 
         Raises:
@@ -63,20 +83,24 @@ class ItemRows:
                         details={"target_id": item.target_id},
                     )
                 connection.execute(insert(tables.items).values(tables.values_of(item)))
+                _hold(connection, item.item_id, holdings)
                 connection.execute(insert(tables.rotations).values(tables.values_of(rotation)))
                 if version is not None:
                     add_version(connection, version)
                 audit_rows.add_line(connection, audit)
         except RuleBroken as broken:
-            raise self._conflict(broken, item, version) from None
+            raise self._conflict(broken, item, version, holdings) from None
 
-    def update_item(self, item: RotatedSecret, audit: AuditLine) -> None:
+    def update_item(self, item: RotatedSecret, audit: AuditLine, *, holdings: Collection[str] | None = None) -> None:
         try:
             with self._db.writing() as connection:
                 _replace_settings(connection, item)
+                if holdings is not None:
+                    drop_holdings(connection, item.item_id)
+                    _hold(connection, item.item_id, holdings)
                 audit_rows.add_line(connection, audit)
         except RuleBroken as broken:
-            raise self._conflict(broken, item, None) from None
+            raise self._conflict(broken, item, None, holdings or ()) from None
 
     def correct_value(self, item: RotatedSecret, version: Version, audit: AuditLine) -> None:
         statement = (
@@ -129,7 +153,9 @@ class ItemRows:
             connection.execute(statement)
             audit_rows.add_line(connection, audit)
 
-    def _conflict(self, broken: RuleBroken, item: RotatedSecret, version: Version | None) -> Exception:
+    def _conflict(
+        self, broken: RuleBroken, item: RotatedSecret, version: Version | None, holdings: Collection[str] = ()
+    ) -> Exception:
         if broken.rule == tables.ITEM_NAME:
             return Conflict(
                 "NameConflict",
@@ -139,6 +165,8 @@ class ItemRows:
             )
         if broken.rule == tables.KEY_ID and version is not None:
             return already_managed(self._db, version.key_id)
+        if broken.rule == tables.HOLDING:
+            return self._held_already(item, holdings)
         if broken.rule == tables.IDEMPOTENCY_KEY:
             return Conflict(
                 "ItemLocked",
@@ -146,6 +174,29 @@ class ItemRows:
                 hint="look whether the item exists",
             )
         return broken
+
+    def _held_already(self, item: RotatedSecret, holdings: Collection[str]) -> Conflict:
+        statement = (
+            select(tables.items.c.name)
+            .join(tables.holdings, tables.holdings.c.item_id == tables.items.c.item_id)
+            .where(tables.holdings.c.holding.in_(holdings), tables.items.c.item_id != item.item_id)
+        )
+        with self._db.reading() as connection:
+            holder = connection.execute(statement).scalars().first()
+        by = f'"{holder}"' if holder else "another item"
+        if item.rotator_type is RotatorType.TARGET:
+            return Conflict(
+                "TargetAlreadyRotated",
+                f"the secret of this Target is already rotated by {by}",
+                hint="a Target has one rotator of its own: use that item, or delete it first",
+                details={"holder": holder},
+            )
+        return Conflict(
+            "CredentialAlreadyManaged",
+            f"the credential is already rotated by {by}",
+            hint="one credential belongs to one item: use that item, or delete it first",
+            details={"holder": holder},
+        )
 
 
 def _replace_settings(connection: Connection, item: RotatedSecret) -> None:

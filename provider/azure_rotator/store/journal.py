@@ -9,16 +9,17 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, case, delete, exists, insert, literal, or_, select, update
 
 from azure_rotator.domain.errors import Conflict, NotFound
-from azure_rotator.domain.model import AuditLine, ItemState, Rotation, RotationState, Stage, Trigger, Version
+from azure_rotator.domain.model import AuditLine, ItemState, Mint, Rotation, RotationState, Stage, Trigger, Version
 from azure_rotator.store import audit as audit_rows
 from azure_rotator.store import tables
 from azure_rotator.store.connect import Database
 from azure_rotator.store.faults import RuleBroken
-from azure_rotator.store.items import add_version, already_managed, changed_meanwhile
+from azure_rotator.store.items import add_version, already_managed, changed_meanwhile, drop_holdings
 from azure_rotator.store.leases import is_free
 from azure_rotator.store.tables import items, mints, permits, rotations, versions
 
 _ROTATION = tables.columns_of(rotations, Rotation)
+_MINT = tables.columns_of(mints, Mint)
 # A rule that another process was faster to fill; the second look finds its row.
 _ATTACHABLE = frozenset({tables.IDEMPOTENCY_KEY, tables.ONE_UNPUBLISHED, tables.ONE_DELETE})
 
@@ -47,13 +48,13 @@ class JournalRows:
         if not mint_ids:
             return {}
         statement = (
-            select(mints.c.mint_id, *_ROTATION)
+            select(mints.c.mint_id.label("attempt"), *_ROTATION)
             .join_from(mints, rotations, mints.c.rotation_id == rotations.c.rotation_id)
             .where(mints.c.mint_id.in_(set(mint_ids)))
         )
         with self._db.reading() as connection:
             rows = [dict(row) for row in connection.execute(statement).mappings()]
-        return {row.pop("mint_id"): Rotation(**row) for row in rows}
+        return {row.pop("attempt"): Rotation(**row) for row in rows}
 
     def held_key_ids(self, key_ids: Collection[str]) -> Mapping[str, str]:
         """See ``ports.UnitOfWork``; the keys of the answer are written as the caller wrote them."""
@@ -65,6 +66,12 @@ class JournalRows:
         with self._db.reading() as connection:
             holders: dict[str, str] = {row.key_id_lower: row.item_id for row in connection.execute(statement)}
         return {key_id: holders[key_id.lower()] for key_id in key_ids if key_id.lower() in holders}
+
+    def find_mint(self, mint_id: str) -> Mint | None:
+        statement = select(*_MINT).where(mints.c.mint_id == mint_id)
+        with self._db.reading() as connection:
+            row = connection.execute(statement).mappings().one_or_none()
+        return None if row is None else Mint(**row)
 
     def lanes(self) -> Sequence[str]:
         statement = select(rotations.c.lane).distinct().order_by(rotations.c.lane)
@@ -114,6 +121,8 @@ class JournalRows:
             item_id = connection.execute(withdrawn).scalar_one_or_none()
             if item_id is None:
                 return False
+            connection.execute(delete(versions).where(versions.c.item_id == item_id))
+            drop_holdings(connection, item_id)
             connection.execute(delete(items).where(items.c.item_id == item_id))
             audit_rows.add_line(connection, audit)
             return True

@@ -15,25 +15,26 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, func, insert, literal, or_, select, update
 
-from azure_rotator.domain.errors import Corrupt, LeaseLost
+from azure_rotator.domain.errors import Conflict, Corrupt, LeaseLost
 from azure_rotator.domain.model import (
     AuditLine,
     Event,
     ItemState,
+    Mint,
     RotationState,
     RotatorStatus,
     Stage,
     Trigger,
     Version,
 )
-from azure_rotator.domain.ports import Claim, Failure, Publication
+from azure_rotator.domain.ports import Claim, Failure, Publication, TargetSwitch
 from azure_rotator.store import audit as audit_rows
 from azure_rotator.store.column_types import Instant, database_now
 from azure_rotator.store.connect import Database
 from azure_rotator.store.faults import RuleBroken
-from azure_rotator.store.items import add_version, already_managed
+from azure_rotator.store.items import add_version, already_managed, drop_holdings
 from azure_rotator.store.leases import extend_permit, holds_rotation
-from azure_rotator.store.tables import KEY_ID, items, mints, rotations, versions
+from azure_rotator.store.tables import KEY_ID, items, mints, rotations, targets, values_of, versions
 
 _NO_ERROR: dict[str, Any] = {"error_code": None, "error_text": None}
 
@@ -51,14 +52,23 @@ class Steps:
                 connection, claim, at, state=RotationState.PLANNED, confirmations=0, attempts=0, next_attempt_at=at
             )
 
-    def begin_minting(self, claim: Claim, at: datetime, *, mint_id: str) -> None:
+    def begin_minting(self, claim: Claim, at: datetime, mint: Mint) -> None:
         with self._db.writing() as connection:
-            self._advance(connection, claim, at, state=RotationState.MINTING, mint_uncertain=True, confirmations=0)
-            connection.execute(insert(mints).values(mint_id=mint_id, rotation_id=claim.rotation_id))
+            self._advance(
+                connection,
+                claim,
+                at,
+                state=RotationState.MINTING,
+                mint_uncertain=True,
+                mint_id=mint.mint_id,
+                confirmations=0,
+            )
+            connection.execute(insert(mints).values(values_of(mint)))
 
-    def mint_settled(self, claim: Claim, at: datetime) -> None:
+    def mint_settled(self, claim: Claim, at: datetime, *, refused: bool) -> None:
+        forgotten: dict[str, Any] = {"mint_id": None} if refused else {}
         with self._db.writing() as connection:
-            self._advance(connection, claim, at, mint_uncertain=False, confirmations=0)
+            self._advance(connection, claim, at, mint_uncertain=False, confirmations=0, **forgotten)
 
     def store_pending(self, claim: Claim, version: Version, proof_deadline_at: datetime, at: datetime) -> None:
         """See ``ports.UnitOfWork``. Raises: Conflict ``CredentialAlreadyManaged``, another version holds this keyId."""
@@ -83,7 +93,6 @@ class Steps:
     def record_proof(
         self, claim: Claim, *, successes: int, refusal: Failure | None, next_attempt_at: datetime, at: datetime
     ) -> None:
-        shown = _NO_ERROR if refusal is None else {"error_code": refusal.code, "error_text": refusal.text}
         with self._db.writing() as connection:
             self._advance(
                 connection,
@@ -93,7 +102,7 @@ class Steps:
                 confirmations=successes,
                 attempts=0,
                 next_attempt_at=next_attempt_at,
-                **shown,
+                **_error(refusal),
             )
 
     def publish(self, claim: Claim, publication: Publication) -> None:
@@ -114,6 +123,10 @@ class Steps:
             if publication.replaced_version_id is not None:
                 replaced = {"stage": Stage.PREVIOUS, "retire_at": publication.retire_at}
                 _move(connection, claim, publication.replaced_version_id, item_id, Stage.CURRENT, replaced)
+            if publication.revoked:
+                _revoke(connection, item_id, publication.revoked, at)
+            if publication.target is not None:
+                _switch(connection, claim, publication.target, at)
             _move(connection, claim, publication.version_id, item_id, Stage.PENDING, {"stage": Stage.CURRENT})
             if publication.retire_early:
                 _retire_early(connection, item_id, publication)
@@ -128,7 +141,7 @@ class Steps:
                     sealed_login=None,
                     modified_at=at,
                     revision=items.c.revision + 1,
-                    **_NO_ERROR,
+                    **_error(publication.unproven),
                 )
             )
             if changed.rowcount != 1:
@@ -162,11 +175,7 @@ class Steps:
             these = and_(versions.c.item_id == item_id, versions.c.version_id.in_(version_ids))
             # What never was a version leaves no history, and its number may be another's by now.
             connection.execute(delete(versions).where(these, versions.c.stage == Stage.ABANDONED))
-            connection.execute(
-                update(versions)
-                .where(these, versions.c.stage != Stage.REVOKED)
-                .values(stage=Stage.REVOKED, revoked_at=at)
-            )
+            _revoke(connection, item_id, version_ids, at)
             if done:
                 connection.execute(
                     update(items)
@@ -218,6 +227,7 @@ class Steps:
             _show(connection, item_id, RotatorStatus.FAILED, shown)
             if undo_item:
                 _change_state(connection, item_id, ItemState.UNDOING, at)
+                drop_holdings(connection, item_id)  # with its name: another item may have it
             if event is not None:
                 audit_rows.add_event(connection, event)
             audit_rows.add_line(connection, audit)
@@ -243,6 +253,7 @@ class Steps:
             )
             connection.execute(update(rotations).where(rotations.c.rotation_id == claim.rotation_id).values(end))
             connection.execute(delete(versions).where(versions.c.item_id == item_id))
+            drop_holdings(connection, item_id)
             connection.execute(delete(items).where(items.c.item_id == item_id))
             if audit is not None:
                 audit_rows.add_line(connection, audit)
@@ -276,6 +287,10 @@ class Steps:
         return row.item_id, row.trigger
 
 
+def _error(failure: Failure | None) -> dict[str, Any]:
+    return _NO_ERROR if failure is None else {"error_code": failure.code, "error_text": failure.text}
+
+
 def _move(
     connection: Connection, claim: Claim, version_id: str, item_id: str, stage: Stage, values: dict[str, Any]
 ) -> None:
@@ -286,6 +301,39 @@ def _move(
     )
     if connection.execute(statement).rowcount != 1:
         raise _inconsistent(claim, f"its {stage} version {version_id} does not exist")
+
+
+def _revoke(connection: Connection, item_id: str, version_ids: Sequence[str], at: datetime) -> None:
+    connection.execute(
+        update(versions)
+        .where(versions.c.item_id == item_id, versions.c.version_id.in_(version_ids), versions.c.stage != Stage.REVOKED)
+        .values(stage=Stage.REVOKED, revoked_at=at)
+    )
+
+
+def _switch(connection: Connection, claim: Claim, switch: TargetSwitch, at: datetime) -> None:
+    """The Target's own secret. Not against the reader's revision: a description that was changed meanwhile stays."""
+    changed = connection.execute(
+        update(targets)
+        .where(
+            targets.c.target_id == switch.target_id,
+            targets.c.version == switch.version - 1,
+            targets.c.secret_reference.is_(None),
+        )
+        .values(
+            version=switch.version,
+            sealed_secret=switch.sealed_secret,
+            client_secret_id=switch.client_secret_id,
+            modified_at=at,
+            revision=targets.c.revision + 1,
+        )
+    )
+    if changed.rowcount != 1:
+        raise Conflict(
+            "ItemLocked",
+            f"rotation {claim.rotation_id}: the Target got another secret meanwhile",
+            hint="rotate again: what the Target has now is replaced then",
+        )
 
 
 def _retire_early(connection: Connection, item_id: str, publication: Publication) -> None:

@@ -5,6 +5,7 @@ The rules that must hold however many processes write are indexes here, not code
 - one Target a name among those not deleted; one item a name among those not being undone;
 - one version a number among an item's versions that are not abandoned, and one current version an item;
 - one holder a keyId among versions that may still exist in Azure (keyIds compare without case);
+- one item a storage key, user or Target's own secret;
 - one rotation an idempotency key; one unpublished rotation and one open delete an item.
 """
 
@@ -42,6 +43,7 @@ from azure_rotator.domain.model import (
     RotatorStatus,
     RotatorType,
     Stage,
+    StorageKeyMode,
     Trigger,
 )
 from azure_rotator.store.column_types import Instant, Sealed, Word, Words
@@ -86,6 +88,11 @@ targets = Table(
     Column("modified_at", Instant, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("deleted", Boolean, nullable=False),
+    Column("client_secret_id", Text),
+    Column("azure_cloud", String(40), nullable=False, server_default="AzureCloud"),
+    Column("subscription_id", Text),
+    Column("resource_group_name", Text),
+    Column("resource_name", Text),
 )
 
 items = Table(
@@ -118,6 +125,27 @@ items = Table(
     Column("sealed_login", Sealed),
     Column("arguments_digest", Text, nullable=False),
     Column("revision", Integer, nullable=False),
+    Column("username", Text),
+    Column("storage_key_name", String(40)),
+    Column("storage_key_mode", Word(StorageKeyMode)),
+    Column("resource_group_name", Text),
+    Column("resource_name", Text),
+    Column("rotate_on_read", Boolean, nullable=False, server_default=false()),
+    Column("credential_lifetime", Integer),
+    Column("password_length", Integer),
+    Column("use_capital_letters", Boolean),
+    Column("use_lower_letters", Boolean),
+    Column("use_numbers", Boolean),
+    Column("use_special_characters", Boolean),
+)
+
+# What an item manages besides client secrets, whose keyIds are ruled by ``uq_versions_key_id``: a key of a storage
+# account, a user's password, a Target's own secret. One item a credential.
+holdings = Table(
+    "holdings",
+    metadata,
+    Column("item_id", ID, ForeignKey("items.item_id"), primary_key=True),
+    Column("holding", String(400), primary_key=True),
 )
 
 rotations = Table(
@@ -145,6 +173,7 @@ rotations = Table(
     # Who holds it, until when by the database's clock; both null when nobody does.
     Column("worker", Text),
     Column("lease_until", Double),
+    Column("mint_id", ID),
 )
 
 # One row per attempt to mint, written before the attempt: what a stamp names.
@@ -153,6 +182,9 @@ mints = Table(
     metadata,
     Column("mint_id", ID, primary_key=True),
     Column("rotation_id", ID, ForeignKey("rotations.rotation_id"), nullable=False),
+    Column("slot", String(40)),
+    Column("sealed_evidence", Sealed),
+    Column("seen_at", Instant),
 )
 
 versions = Table(
@@ -164,7 +196,9 @@ versions = Table(
     Column("stage", Word(Stage), nullable=False),
     Column("origin", Word(Origin), nullable=False),
     Column("key_id", Text, nullable=False),
-    # A column and not an index on lower(key_id): neither SQLite nor Alembic can compare an index on an expression.
+    # A keyId in lower case; of what has a name of its own (a storage key, a user) the version's id, since that name
+    # comes back with each version. A column and not an index on lower(key_id): neither SQLite nor Alembic can compare
+    # an index on an expression.
     Column("key_id_lower", Text, nullable=False),
     Column("sealed_value", Sealed),
     Column("rotation_id", ID, ForeignKey("rotations.rotation_id"), nullable=False),
@@ -248,6 +282,7 @@ VERSION_NUMBER = _rule(
 )
 ONE_CURRENT = _rule("uq_versions_current", versions.c.item_id, where=versions.c.stage == _word(Stage.CURRENT))
 KEY_ID = _rule("uq_versions_key_id", versions.c.key_id_lower, where=HELD)
+HOLDING = _rule("uq_holdings_holding", holdings.c.holding)
 IDEMPOTENCY_KEY = _rule("uq_rotations_idempotency_key", rotations.c.idempotency_key)
 ONE_UNPUBLISHED = _rule("uq_rotations_unpublished", rotations.c.item_id, where=UNPUBLISHED)
 # The trigger is constant here; it is indexed so that SQLite, which reports columns, tells this rule from the one above.

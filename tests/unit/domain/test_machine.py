@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from azure_rotator.domain import rotation as machine
+from azure_rotator.domain.kinds import PROOFS_IN_A_ROW, Retention
 from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, RotationState, Stage, Trigger, Version
 from azure_rotator.domain.names import Stamp
 from azure_rotator.domain.ownership import orphans
 from azure_rotator.domain.ports import PasswordCredential
-from azure_rotator.domain.rotation import ABSENT_READS_IN_A_ROW, MOVES, PROOFS_IN_A_ROW, Step, next_step
+from azure_rotator.domain.rotation import ABSENT_READS_IN_A_ROW, MOVES, Step, next_step
 from tests.rows import row
 from tests.unit.domain import samples
 from tests.unit.domain.samples import ITEM_ID, NOW, id_of
@@ -219,7 +220,9 @@ class Life(RuleBasedStateMachine):
         assert self.proofs[operation.rotation_id] >= PROOFS_IN_A_ROW
         pending = machine.pending_version(operation, self.versions)
         assert pending is not None
-        change = machine.retirement(self.versions, overlap=self.overlap, now=self.now)
+        change = machine.retirement(
+            self.versions, pending, keeping=Retention.OVERLAP, overlap=self.overlap, now=self.now
+        )
         for version in list(self.versions):
             if version.version_id == change.replaced_version_id:
                 self._stage(version, Stage.PREVIOUS, retire_at=change.retire_at)

@@ -177,12 +177,6 @@ def test_rules_of_a_target(changes: dict[str, object], expected: list[tuple[str,
             SECRET, {"rotator_type": "apikey"}, [("rotator_type", "RotatorTypeInvalid")], id="no such rotator"
         ),
         pytest.param(
-            SECRET,
-            {"rotator_type": "azure-storage-account", "app_id": None},
-            [("rotator_type", "RotatorTypeInvalid")],
-            id="a rotator that this release does not serve",
-        ),
-        pytest.param(
             SECRET, {"app_id": None}, [("app_id", "ParameterMissing")], id="api-key without app-id", marks=row("AK-30")
         ),
         pytest.param(
@@ -254,6 +248,137 @@ def test_rules_of_a_target(changes: dict[str, object], expected: list[tuple[str,
     ],
 )
 def test_rules_of_a_secret(base: Mapping[str, object], changes: dict[str, object], expected: list[tuple[str, str]]):
+    _, problems = check("secret", changes, base)
+    assert codes(problems) == expected
+
+
+PASSWORD: Mapping[str, object] = {
+    "name": "/prod/robot",
+    "target_name": "/azure/prod",
+    "rotator_type": "password",
+    "authentication_credentials": "use-target-creds",
+    "username": "robot@contoso.example",
+}
+STORAGE: Mapping[str, object] = {
+    "name": "/prod/blobs",
+    "target_name": "/azure/prod",
+    "rotator_type": "azure-storage-account",
+    "storage_account_key_name": "key1",
+}
+OWN: Mapping[str, object] = {"name": "/azure/own", "target_name": "/azure/prod", "rotator_type": "target"}
+USER_CREDS = {"authentication_credentials": "use-user-creds"}
+
+
+@row("AK-19", "AK-59")
+@pytest.mark.parametrize(
+    ("base", "mode"),
+    [
+        pytest.param({**SECRET, "api_key": CANARY, "api_id": KEY}, "use-user-creds", id="api-key"),
+        pytest.param({**PASSWORD, "password": CANARY}, "use-user-creds", id="password"),
+        pytest.param(STORAGE, "use-target-creds", id="azure-storage-account"),
+        pytest.param(OWN, "use-target-creds", id="target"),
+    ],
+)
+def test_who_acts_unless_it_is_said(base: Mapping[str, object], mode: str):
+    values, problems = check("secret", {"authentication_credentials": None}, base)
+    assert not problems
+    assert values["authentication_credentials"] == mode
+
+
+NOT_EXPLICIT = [("resource_group_name", "ParameterIrrelevant"), ("resource_name", "ParameterIrrelevant")]
+ACCOUNT = {"resource_group_name": "rg", "resource_name": "acct"}
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "expected"),
+    [
+        pytest.param(PASSWORD, {}, [], id="password"),
+        pytest.param(
+            PASSWORD, {"username": None}, [("username", "ParameterMissing")], id="no username", marks=row("AK-31")
+        ),
+        pytest.param(PASSWORD, USER_CREDS, [("password", "ParameterMissing")], id="the user acts, with no password"),
+        pytest.param(PASSWORD, {**USER_CREDS, "password": CANARY}, [], id="the user acts"),
+        pytest.param(
+            PASSWORD, {"password_length": 7}, [("password_length", "PasswordPolicyInvalid")], id="shorter than Entra's"
+        ),
+        pytest.param(
+            PASSWORD, {"password_length": 51}, [("password_length", "PasswordPolicyInvalid")], id="longer than ours"
+        ),
+        pytest.param(
+            PASSWORD,
+            {"use_numbers": False, "use_special_characters": False},
+            [("use_numbers", "PasswordPolicyInvalid")],
+            id="two classes",
+            marks=row("B-20"),
+        ),
+        pytest.param(PASSWORD, {"use_numbers": False}, [], id="three classes"),
+        pytest.param(
+            PASSWORD,
+            {"storage_account_key_name": "key1"},
+            [("storage_account_key_name", "ParameterIrrelevant")],
+            id="a storage key's name for a password",
+            marks=row("AK-58"),
+        ),
+        pytest.param(STORAGE, {}, [], id="storage"),
+        pytest.param(
+            STORAGE,
+            USER_CREDS,
+            [("authentication_credentials", "AuthModeInvalid")],
+            id="an account has no user",
+            marks=row("AK-59"),
+        ),
+        pytest.param(
+            STORAGE,
+            {"storage_account_key_name": None},
+            [("storage_account_key_name", "ParameterMissing")],
+            id="named, and no name",
+            marks=row("AK-60"),
+        ),
+        *(
+            pytest.param(
+                STORAGE,
+                {"storage_account_key_name": name},
+                [("storage_account_key_name", "StorageKeyNameInvalid")],
+                id=name,
+                marks=row("AK-60"),
+            )
+            for name in ("key3", "KEY1")
+        ),
+        pytest.param(
+            STORAGE, {"storage_account_key_name": None, "storage_key_mode": "alternate"}, [], id="in turn, from key1"
+        ),
+        pytest.param(STORAGE, ACCOUNT, NOT_EXPLICIT, id="an account without saying so"),
+        pytest.param(STORAGE, {**ACCOUNT, "explicitly_set_sa": True}, [], id="an account of its own"),
+        pytest.param(
+            STORAGE,
+            {"explicitly_set_sa": True, "resource_name": "acct"},
+            [("resource_group_name", "ParameterMissing")],
+            id="half an account",
+        ),
+        pytest.param(STORAGE, {"revoke_after": "1h"}, [("revoke_after", "ParameterIrrelevant")], id="no overlap"),
+        pytest.param(OWN, {}, [], id="target"),
+        pytest.param(OWN, USER_CREDS, [("authentication_credentials", "AuthModeInvalid")], id="it always acts itself"),
+        pytest.param(OWN, {"app_id": APP}, [("app_id", "ParameterIrrelevant")], id="its application is the Target's"),
+        pytest.param(
+            OWN,
+            {"auto_rotate": True, "rotation_interval": 30, "credential_lifetime": 30},
+            [("credential_lifetime", "LifetimeTooShort")],
+            id="a lifetime without an overlap",
+            marks=row("B-30"),
+        ),
+        pytest.param(
+            OWN,
+            {"auto_rotate": True, "rotation_interval": 30, "credential_lifetime": 31},
+            [],
+            id="the interval and the overlap",
+            marks=row("B-30"),
+        ),
+        pytest.param(OWN, {"credential_lifetime": 0}, [("credential_lifetime", "LifetimeTooShort")], id="no life"),
+    ],
+)
+def test_rules_of_the_other_kinds(
+    base: Mapping[str, object], changes: dict[str, object], expected: list[tuple[str, str]]
+):
     _, problems = check("secret", changes, base)
     assert codes(problems) == expected
 
@@ -422,7 +547,7 @@ def test_references_and_literals(argument: str, reference: bool, text: str):
 
 def test_every_credential_is_known_by_its_kind():
     assert secret_parameters("target") == {"client_secret"}
-    assert secret_parameters("secret") == {"api_key"}
+    assert secret_parameters("secret") == {"api_key", "password"}
     assert parameter("secret", "api_key").kind is Kind.SECRET
 
 

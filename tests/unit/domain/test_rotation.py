@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from azure_rotator.domain import rotation as machine
+from azure_rotator.domain.kinds import PROOFS_IN_A_ROW, Retention
 from azure_rotator.domain.model import ItemState, Origin, RotationState, Stage, Trigger, Version
-from azure_rotator.domain.rotation import MOVES, PROOFS_IN_A_ROW, Step, next_step
+from azure_rotator.domain.rotation import MOVES, Step, next_step
 from tests.rows import row
 from tests.unit.domain.samples import NOW, OPERATION, id_of, item, rotation, version
 
@@ -202,11 +203,61 @@ def test_only_what_an_operation_replaced_is_its_to_retire():
 def test_a_publication_retires_what_it_replaces(
     versions: Sequence[Version], overlap: timedelta, replaced: int | None, retire_at: object, early: list[int]
 ):
-    change = machine.retirement(versions, overlap=overlap, now=NOW)
+    change = machine.retirement(versions, PENDING, keeping=Retention.OVERLAP, overlap=overlap, now=NOW)
     ids = {one.number: one.version_id for one in versions}
     assert change.replaced_version_id == (None if replaced is None else ids[replaced])
     assert change.retire_at == retire_at
     assert change.retire_early == tuple(ids[number] for number in early)
+
+
+_KEY1, _KEY2 = {"key_id": "key1"}, {"key_id": "key2"}
+
+
+@row("B-12", "F43")
+@pytest.mark.parametrize(
+    ("keeping", "versions", "published", "replaced", "revoked"),
+    [
+        pytest.param(
+            Retention.REPLACED,
+            [version(1, Stage.CURRENT, **_KEY1)],
+            version(2, Stage.PENDING, **_KEY1),
+            1,
+            [1],
+            id="the same key: its old value is gone",
+        ),
+        pytest.param(
+            Retention.ALTERNATE,
+            [version(1, Stage.CURRENT, **_KEY1)],
+            version(2, Stage.PENDING, **_KEY2),
+            1,
+            [],
+            id="the other key: the one handed out stays valid",
+        ),
+        pytest.param(
+            Retention.ALTERNATE,
+            [version(1, Stage.PREVIOUS, **_KEY1), version(2, Stage.CURRENT, **_KEY2)],
+            version(3, Stage.PENDING, **_KEY1),
+            2,
+            [1],
+            id="the first key's turn again: only what it had before is gone",
+        ),
+        pytest.param(
+            Retention.REPLACED,
+            [version(1, Stage.PREVIOUS, **_KEY1), version(2, Stage.CURRENT, **_KEY2)],
+            version(3, Stage.PENDING, **_KEY2),
+            2,
+            [2],
+            id="after a switch from alternate: the other key is as it was",
+        ),
+    ],
+)
+def test_a_new_key_revokes_what_the_same_key_had(
+    keeping: Retention, versions: Sequence[Version], published: Version, replaced: int, revoked: list[int]
+):
+    change = machine.retirement(versions, published, keeping=keeping, overlap=timedelta(hours=24), now=NOW)
+    ids = {one.number: one.version_id for one in versions}
+    assert (change.replaced_version_id, change.retire_at, change.retire_early) == (ids[replaced], None, ())
+    assert change.revoked == tuple(ids[number] for number in revoked)
 
 
 def test_a_version_is_in_azure_until_it_is_revoked():

@@ -74,7 +74,16 @@ def difference(subject: Subject = "secret", /, **changes: object) -> Difference:
 def test_each_property_has_its_effect():
     """The dagger rows of features 2.3 replace, and nothing else does; an AzureTarget is never replaced."""
     replacing = {name for name, effect in EFFECTS["secret"].items() if effect is Effect.REPLACE}
-    assert replacing == {"target_name", "rotator_type", "app_id"}
+    assert replacing == {
+        "target_name",
+        "rotator_type",
+        "app_id",
+        "username",
+        "storage_account_key_name",
+        "explicitly_set_sa",
+        "resource_group_name",
+        "resource_name",
+    }
     assert Effect.REPLACE not in EFFECTS["target"].values()
     for subject, effects in EFFECTS.items():
         rows = {parameter.name for parameter in PARAMETERS[subject]}

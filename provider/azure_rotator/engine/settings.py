@@ -1,0 +1,54 @@
+"""An item's settings from validated arguments: what a create begins with, and what an update may change."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from azure_rotator.domain.model import AuthMode, StorageKeyMode
+from azure_rotator.engine.arguments import Arguments, days, optional_bool, optional_int, optional_text, tags
+
+
+class Settings(TypedDict):
+    """Fields of ``RotatedSecret`` that an update may change."""
+
+    name: str
+    authentication: AuthMode
+    auto_rotate: bool
+    rotation_interval: int | None
+    revoke_after: str | None
+    description: str
+    tags: tuple[str, ...]
+    delete_protection: bool
+    skip_dry_run: bool
+    storage_key_mode: StorageKeyMode | None
+    rotate_on_read: bool
+    credential_lifetime: int | None
+    password_length: int | None
+    use_capital_letters: bool | None
+    use_lower_letters: bool | None
+    use_numbers: bool | None
+    use_special_characters: bool | None
+
+
+def settings(values: Arguments) -> Settings:
+    """The settings that these arguments stand for."""
+    mode = optional_text(values.get("storage_key_mode"))
+    return Settings(
+        name=str(values["name"]),
+        authentication=AuthMode(str(values["authentication_credentials"])),
+        auto_rotate=bool(values["auto_rotate"]),
+        rotation_interval=days(values),
+        revoke_after=optional_text(values.get("revoke_after")),
+        description=str(values["description"]),
+        tags=tags(values),
+        delete_protection=bool(values["delete_protection"]),
+        skip_dry_run=bool(values["skip_dry_run"]),
+        storage_key_mode=StorageKeyMode(mode) if mode else None,
+        rotate_on_read=bool(values["rotate_on_read"]),
+        credential_lifetime=optional_int(values.get("credential_lifetime")),
+        password_length=optional_int(values.get("password_length")),
+        use_capital_letters=optional_bool(values.get("use_capital_letters")),
+        use_lower_letters=optional_bool(values.get("use_lower_letters")),
+        use_numbers=optional_bool(values.get("use_numbers")),
+        use_special_characters=optional_bool(values.get("use_special_characters")),
+    )
