@@ -15,8 +15,10 @@ from azure_rotator.cloud import GraphDirectory
 from azure_rotator.cloud.endpoints import CLOUDS as CLOUDS_TABLE
 from azure_rotator.cloud.endpoints import Endpoints
 from azure_rotator.domain.errors import Forbidden, NotFound, Rejected, RotatorError, Unavailable
+from azure_rotator.domain.ports import SecretPolicy
 from azure_rotator.domain.secrettext import SecretText
 from tests.plugins.azure import App
+from tests.rows import row
 
 END = datetime.now(UTC).replace(microsecond=0) + timedelta(days=90)
 STAMP = "azure-rotator/1/aaaaaaaaaaaaaaaa/bbbbbbbbbbbbbbbb/cccccccccccccccc"
@@ -193,6 +195,128 @@ def test_each_cloud_has_its_own_graph(directory, control, make_application, clou
     assert new.key_id in {one.key_id for one in directory.get_application(acting, app.app_id).passwords}
     assert directory.remove_password(acting, app.object_id, new.key_id)
     assert {entry.host for entry in app.requests("graph.*") + app.requests("graph.addPassword")} == {host}
+
+
+# --- what a preflight wants to know -------------------------------------------------------------------------------
+
+
+def test_a_service_principals_own_secrets_are_told_apart(directory, login, rotator, make_application):
+    app = make_application("app", owners=[rotator.app_id], service_principal_secrets=[{"name": "its own"}])
+    principal = directory.get_service_principal(rotator.identity(), app.app_id)
+    assert (principal.object_id, principal.app_id) == (app.info.service_principal_id, app.app_id)
+    assert (principal.display_name, principal.enabled) == ("app", True)
+    (held,) = principal.passwords
+    assert held.display_name == "its own"
+    listed = directory.get_application(rotator.identity(), app.app_id).passwords
+    assert held.key_id not in {one.key_id for one in listed}
+
+
+def test_a_service_principals_secret_is_made_and_removed_there(directory, login, rotator, workload):
+    acting, principal_id = rotator.identity(), workload.info.service_principal_id
+    new = directory.add_principal_password(acting, principal_id, STAMP, END)
+    login.prove(workload.identity(new.value.reveal()))
+    (held,) = directory.get_service_principal(acting, workload.app_id).passwords
+    assert (held.key_id, held.display_name, held.end_at) == (new.key_id, STAMP, END)
+    assert directory.remove_password(acting, workload.object_id, new.key_id) is False  # the wrong place (F35)
+    assert directory.remove_principal_password(acting, principal_id, new.key_id) is True
+    assert directory.remove_principal_password(acting, principal_id, new.key_id) is False
+    assert directory.get_service_principal(acting, workload.app_id).passwords == ()
+    assert len(workload.requests("graph.addServicePrincipalPassword")) == 1
+
+
+def test_a_mint_on_a_service_principal_is_sent_once_and_unknown_when_its_answer_is_lost(
+    directory, control, rotator, workload
+):
+    control.add_fault(
+        "graph.addServicePrincipalPassword", app=workload.app_id, times=None, preset="dropped", when="after"
+    )
+    principal_id = workload.info.service_principal_id
+    error = refused(lambda: directory.add_principal_password(rotator.identity(), principal_id, STAMP, END))
+    assert isinstance(error, Unavailable)
+    assert error.applied == "unknown"
+    assert len(workload.requests("graph.addServicePrincipalPassword")) == 1
+    assert len(directory.get_service_principal(rotator.identity(), workload.app_id).passwords) == 1
+    with pytest.raises(ValueError, match="zone"):
+        directory.add_principal_password(rotator.identity(), principal_id, STAMP, END.replace(tzinfo=None))
+
+
+def test_a_disabled_service_principal_and_a_missing_one_are_told(directory, control, rotator, workload):
+    control.update_application(workload.app_id, enabled=False)
+    assert directory.get_service_principal(rotator.identity(), workload.app_id).enabled is False
+    error = refused(lambda: directory.get_service_principal(rotator.identity(), NOBODY))
+    assert error.code == "ApplicationNotFound"
+
+
+READER = ["Application.ReadWrite.OwnedBy", "Application.Read.All", "Policy.Read.All"]
+
+
+@pytest.fixture
+def reader(make_application) -> App:
+    """A privileged application that may also read policies."""
+    return make_application("reader", roles=READER, owners=["self"])
+
+
+def test_the_policy_of_an_application_is_its_own_else_the_tenants(directory, control, make_application):
+    tenant = control.create_tenant(policy={"policy_id": NOBODY, "max_lifetime": "P180D"}).tenant_id
+    reader = make_application("reader", tenant=tenant, roles=READER)
+    plain = make_application("plain", tenant=tenant)
+    strict = make_application("strict", tenant=tenant, policy={"max_lifetime": "P30D", "forbid_passwords": True})
+    found = directory.secret_policy(reader.identity(), plain.object_id)
+    assert found == SecretPolicy(may_add=True, max_lifetime_days=180, policy_id=NOBODY)
+    own = directory.secret_policy(reader.identity(), strict.object_id)
+    assert (own.may_add, own.max_lifetime_days) == (False, 30)
+    assert own.policy_id != NOBODY
+
+
+def test_a_tenant_without_policies_limits_nothing(directory, reader, workload):
+    found = directory.secret_policy(reader.identity(), workload.object_id)
+    assert found == SecretPolicy(may_add=True, max_lifetime_days=None)
+
+
+def test_policies_that_the_least_role_may_not_read_are_unknown(directory, rotator, make_application, workload):
+    assert directory.secret_policy(rotator.identity(), workload.object_id) is None
+    half = make_application("half", roles=["Application.Read.All"])
+    assert directory.secret_policy(half.identity(), workload.object_id) is None
+
+
+@pytest.mark.parametrize(
+    "fault", [{"preset": "unavailable-503"}, {"preset": "html-200"}, {"status": 403, "body": "<html>"}], ids=str
+)
+def test_policies_that_cannot_be_read_now_are_an_outage(directory, control, reader, workload, fault):
+    control.add_fault("graph.listAppManagementPolicies", app=workload.app_id, times=None, **fault)
+    error = refused(lambda: directory.secret_policy(reader.identity(), workload.object_id))
+    assert isinstance(error, Unavailable)
+
+
+def test_how_full_an_application_is(directory, rotator, make_application):
+    app = make_application("app", owners=[rotator.app_id], secrets=[{"name": f"{n}"} for n in range(7)])
+    load = directory.credential_load(rotator.identity(), app.object_id)
+    assert (load.passwords, load.certificates, load.most_passwords) == (7, 0, None)
+    directory.add_password(rotator.identity(), app.object_id, STAMP, END)
+    more = directory.credential_load(rotator.identity(), app.object_id)
+    assert more.passwords == 8
+    assert more.size_bytes > load.size_bytes > 0
+
+
+def test_an_application_for_personal_accounts_has_room_for_two(directory, rotator, make_application):
+    app = make_application("personal", owners=[rotator.app_id], audience="AzureADandPersonalMicrosoftAccount")
+    assert directory.credential_load(rotator.identity(), app.object_id).most_passwords == 2
+
+
+@row("F10")
+@pytest.mark.parametrize("minutes", [0, 7, -30])
+def test_the_clocks_are_compared_and_a_mint_needs_neither(directory, control, make_application, minutes):
+    control.set_clock(datetime.now(UTC) + timedelta(minutes=minutes))
+    rotator = make_application("rotator", roles=["Application.ReadWrite.OwnedBy"], owners=["self"])
+    workload = make_application("workload", owners=[rotator.app_id])
+    skew = directory.clock_skew(rotator.identity(), workload.app_id)
+    assert abs(skew - timedelta(minutes=minutes)) < timedelta(seconds=3)
+    new = mint(directory, rotator, workload)
+    assert abs(new.start_at - control.now()) < timedelta(seconds=5)
+
+
+def test_a_refusal_tells_the_time_as_well(directory, rotator):
+    assert directory.clock_skew(rotator.identity(), NOBODY) is not None
 
 
 # --- refusals -----------------------------------------------------------------------------------------------------

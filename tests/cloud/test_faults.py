@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
 
-from azure_rotator.cloud import faults
+from azure_rotator.cloud import faults, storage_faults
 from azure_rotator.cloud.answers import Answer, read_answer, retry_after
 from azure_rotator.cloud.faults import Attempt
 from azure_rotator.domain.errors import EXIT_CODES, Forbidden, NotFound, Rejected, RotatorError, Unavailable
@@ -15,6 +18,7 @@ from azure_rotator.domain.errors import EXIT_CODES, Forbidden, NotFound, Rejecte
 WRITE = Attempt(
     who='target "/prod"', subject="application 42", doing="add a client secret", host="graph.microsoft.com", writes=True
 )
+REGENERATE = replace(WRITE, subject="storage account one", doing="regenerate key1", host="management.azure.com")
 LOGIN = Attempt(who='target "/prod"', subject='target "/prod"', doing="log in", host="login.microsoftonline.com")
 # A text of Azure's must decide nothing and go nowhere.
 TEXT = "AADSTS7000215 canary-text Not allowed to add 3 passwords. Too many requests. No password credential found"
@@ -107,6 +111,119 @@ def test_the_policy_that_forbids_is_named():
     assert policy in told.message
 
 
+ARM = [
+    (401, "InvalidAuthenticationToken", Forbidden, "AzureAuthFailed", None),
+    (401, "InvalidAuthenticationTokenTenant", Forbidden, "AzureAuthFailed", None),
+    (401, "Something_New", Forbidden, "AzureAuthFailed", None),
+    (403, "AuthorizationFailed", Forbidden, "AzurePermissionMissing", None),
+    (403, "Something_New", Forbidden, "AzurePermissionMissing", None),
+    (403, "RequestDisallowedByPolicy", Forbidden, "AzureRefused", None),
+    (403, "ReadOnlyDisabledSubscription", Forbidden, "AzureRefused", None),
+    (409, "MissingSubscriptionRegistration", Forbidden, "AzureRefused", None),
+    (409, "ScopeLocked", Forbidden, "ResourceLocked", None),
+    (404, "ResourceNotFound", NotFound, "ResourceNotFound", None),
+    (404, "ResourceGroupNotFound", NotFound, "ResourceNotFound", None),
+    (404, "SubscriptionNotFound", NotFound, "ResourceNotFound", None),
+    (404, "Something_New", NotFound, "ResourceNotFound", None),
+    (400, "InvalidSubscriptionId", NotFound, "ResourceNotFound", None),
+    (400, "InvalidValuesForRequestParameters", Rejected, "AzureRefused", None),
+    (409, "StorageAccountOperationInProgress", Unavailable, "AzureUnavailable", "no"),
+    (409, "Something_New", Unavailable, "AzureUnavailable", "unknown"),
+    (412, "Something_New", Unavailable, "AzureUnavailable", "unknown"),
+    (429, "TooManyRequests", Unavailable, "AzureThrottled", "no"),
+    (500, "InternalServerError", Unavailable, "AzureUnavailable", "unknown"),
+    (503, "ScopeLocked", Unavailable, "AzureUnavailable", "unknown"),
+    (504, "GatewayTimeout", Unavailable, "AzureUnavailable", "unknown"),
+    (200, None, Unavailable, "AzureUnavailable", "unknown"),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "error", "product_code", "applied"), ARM)
+def test_a_refusal_of_resource_manager_is_told_by_status_and_code(status, code, error, product_code, applied):
+    told = storage_faults.arm_refused(REGENERATE, graph_answer(status, code))
+    assert (type(told), told.code) == (error, product_code)
+    assert getattr(told, "applied", None) == applied
+    assert told.message.startswith("storage account one: ")
+    assert told.hint
+    shown_nowhere("canary-text", told)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409])
+def test_an_answer_that_resource_manager_did_not_write_says_nothing_about_the_account(status):
+    told = storage_faults.arm_refused(REGENERATE, read_answer(status, {}, b"<html>Access denied by policy</html>"))
+    assert isinstance(told, Unavailable)
+    assert told.applied == "unknown"
+
+
+def test_the_missing_role_and_its_account_are_named():
+    told = storage_faults.arm_refused(REGENERATE, graph_answer(403, "AuthorizationFailed"))
+    assert told.details["permission"] == "Storage Account Key Operator Service Role"
+    assert "storage account one" in told.hint
+
+
+BLOB = [
+    (403, "AuthenticationFailed", "AzureAuthFailed"),
+    (401, "InvalidAuthenticationInfo", "AzureAuthFailed"),
+    (403, "Something_New", "AzureAuthFailed"),
+    (403, "KeyBasedAuthenticationNotPermitted", None),
+    (403, "AuthorizationFailure", None),
+    (403, "AccountIsDisabled", None),
+    (400, "InvalidQueryParameterValue", None),
+    (404, "ResourceNotFound", None),
+    (503, "ServerBusy", "AzureThrottled"),
+    (500, "InternalError", "AzureUnavailable"),
+    (403, None, "AzureUnavailable"),
+    (307, None, "AzureUnavailable"),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "product_code"), BLOB)
+def test_a_refusal_of_the_blob_service_is_about_the_key_or_proves_nothing(status, code, product_code):
+    headers = {"x-ms-error-code": code} if code else {}
+    told = storage_faults.blob_refused(REGENERATE, read_answer(status, headers, b"<Error>canary-text</Error>"))
+    assert (told.code if told else None) == product_code
+    if told:
+        assert told.hint
+        assert getattr(told, "applied", "no") == "no"
+        shown_nowhere("canary-text", told)
+
+
+def test_who_acts_on_users_is_told_what_users_take():
+    user = replace(WRITE, subject="user u", about="user")
+    denied = faults.graph_refused(user, graph_answer(403, "Authorization_RequestDenied"))
+    assert denied.details["permission"] == "User-PasswordProfile.ReadWrite.All"
+    assert "Privileged Authentication Administrator" in denied.hint  # F49: administrators
+    own = faults.graph_refused(replace(user, about="own password"), graph_answer(403, "Authorization_RequestDenied"))
+    assert "delegated" in own.hint
+    gone = faults.graph_refused(user, graph_answer(404, "Request_ResourceNotFound"))
+    assert (type(gone), gone.code) == (NotFound, "UserNotFound")
+
+
+SIGN_INS = [
+    (400, 50126, Forbidden, "AzureAuthFailed", None),
+    (400, 50055, Forbidden, "AzureAuthFailed", None),
+    (400, 50057, Forbidden, "AzureAuthFailed", None),
+    (400, 65001, Forbidden, "AzureAuthFailed", None),
+    (401, 7000218, Forbidden, "AzureAuthFailed", None),
+    (400, 700016, Forbidden, "AzureAuthFailed", None),
+    (400, 50034, NotFound, "UserNotFound", None),
+    (400, 50053, Unavailable, "AzureThrottled", 60.0),
+    (503, 50034, Unavailable, "AzureUnavailable", None),
+    (503, None, Unavailable, "AzureUnavailable", None),
+]
+
+
+@pytest.mark.parametrize(("status", "number", "error", "code", "wait"), SIGN_INS)
+def test_a_refused_sign_in_is_told_by_its_number(status, number, error, code, wait):
+    told = faults.sign_in_refused(replace(LOGIN, about="own password"), login_answer(status, number))
+    assert (type(told), told.code) == (error, code)
+    assert told.details.get("aadsts") == number
+    assert getattr(told, "retry_after_seconds", None) == wait
+    assert getattr(told, "applied", "no") == "no"
+    assert told.hint
+    shown_nowhere("canary-text", told)
+
+
 LOGINS = [
     (401, 7000215, "AzureAuthFailed"),
     (401, 7000222, "AzureAuthFailed"),
@@ -160,7 +277,8 @@ def test_a_login_answer_that_entra_did_not_write_is_no_refusal(status, content):
 
 
 def test_every_code_has_an_exit_code():
-    assert {fault.code for fault in faults.GRAPH_FAULTS.values()} <= EXIT_CODES.keys()
+    rows = [*faults.GRAPH_FAULTS.values(), *storage_faults.ARM_FAULTS.values()]
+    assert {fault.code for fault in rows} <= EXIT_CODES.keys()
 
 
 WAITS = [
@@ -194,6 +312,28 @@ def test_retry_after_is_read_in_every_form_and_garbage_is_tolerated(text, second
 def test_retry_after_counts_from_the_services_own_clock():
     headers = {"retry-after": "Mon, 01 Jan 2035 00:00:30 GMT", "date": "Mon, 01 Jan 2035 00:00:00 GMT"}
     assert retry_after(headers) == 30.0
+
+
+MILLISECONDS = [
+    ({"retry-after-ms": "1500"}, 1.5),
+    ({"x-ms-retry-after-ms": "250"}, 0.25),
+    ({"retry-after": "2", "retry-after-ms": "1500"}, 2.0),
+    ({"retry-after-ms": "soon"}, None),
+]
+
+
+@pytest.mark.parametrize(("headers", "seconds"), MILLISECONDS)
+def test_resource_manager_may_count_in_milliseconds(headers, seconds):
+    assert retry_after(headers) == seconds
+
+
+def test_the_services_clock_is_compared_with_ours():
+    ahead = datetime.now(UTC) + timedelta(minutes=7)
+    skew = read_answer(200, {"date": format_datetime(ahead, usegmt=True)}, b"").clock_skew
+    assert skew is not None
+    assert abs(skew - timedelta(minutes=7)) < timedelta(seconds=2)
+    for date in ("", "yesterday", "Sun, 99 Mar 2026 13:24:55 GMT"):
+        assert read_answer(200, {"date": date}, b"").clock_skew is None
 
 
 def test_no_retry_after_is_none():

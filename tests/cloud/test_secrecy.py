@@ -3,6 +3,7 @@ came from, at the variables of its traceback, at any logger at DEBUG."""
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
 import traceback
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from azure_rotator.cloud import EntraLogin, GraphDirectory
+from azure_rotator.cloud import ArmStorageKeys, EntraLogin, GraphDirectory
 from azure_rotator.domain.errors import RotatorError
+from azure_rotator.domain.ports import StorageAccount, StorageKey
+from azure_rotator.domain.secrettext import SecretText
 from tests.plugins.azure import App
 
 CANARY = "canary8Q~never-to-be-seen-0123456789abcd"
@@ -88,6 +91,75 @@ def test_no_error_holds_a_secret(azure, control, canary, caplog, id):
         show_nothing(caplog.text)
 
 
+KEY = base64.b64encode(f"{CANARY}{'-' * 24}".encode()).decode()
+
+
+@pytest.fixture
+def account(control, canary) -> StorageAccount:
+    """An account whose first key is a canary, operated by the application whose secret is the other."""
+    tenant = canary.info.tenant_id
+    info = control.create_account(tenant=tenant, operators=[canary.app_id], keys={"key1": KEY})
+    return StorageAccount(subscription_id=info.subscription_id, resource_group=info.resource_group, name=info.name)
+
+
+STORAGE_FAULTS: dict[str, dict[str, Any]] = {
+    "denied": {"status": 403, "code": "AuthorizationFailed"},
+    "key refused": {"preset": "key-refused"},
+    "throttled": {"preset": "throttled"},
+    "garbage": {"preset": "throttled", "headers": {"Retry-After": CANARY, "x-ms-request-id": CANARY}},
+    "500": {"preset": "internal-500"},
+    "dropped": {"preset": "dropped"},
+    "lost": {"preset": "dropped", "when": "after"},
+    "a page": {"preset": "html-200"},
+    "an echo": {"status": 400, "body": f'{{"error": {{"code": "{KEY}", "message": "{KEY} {CANARY}"}}}}'},
+    "cut off": {"preset": "truncated-json"},
+    "another key": {"status": 200, "body": f'{{"keys": [{{"keyName": "{KEY}", "value": "{KEY}"}}]}}'},
+    "no name": {"status": 200, "body": f'{{"keys": [{{"value": "{KEY}"}}]}}'},
+    "a date that is none": {
+        "status": 200,
+        "body": f'{{"keys": [{{"keyName": "key1", "value": "{KEY}", "creationTime": "{KEY}"}}]}}',
+    },
+}
+
+
+@pytest.mark.parametrize("id", STORAGE_FAULTS)
+def test_no_error_holds_a_key(azure, control, canary, account, caplog, id):
+    caplog.set_level(logging.DEBUG)
+    for where in (f"*/storageAccounts/{account.name}/*", "/"):
+        control.add_fault("*", path=where, tenant=canary.info.tenant_id, times=None, **STORAGE_FAULTS[id])
+    acting, keys = canary.identity(), ArmStorageKeys()
+    key = StorageKey(name="key1", value=SecretText(KEY), created_at=None)
+    calls = (
+        lambda: keys.regenerate(acting, account, "key1"),
+        lambda: keys.list_keys(acting, account),
+        lambda: keys.prove(acting, account, key),
+    )
+    errors = [error for error in map(error_of, calls) if error is not None]
+    assert errors
+    for error in errors:
+        assert isinstance(error, RotatorError)
+        assert error.__cause__ is None
+        assert error.__context__ is None
+        show_nothing(everything_about(error))
+    for record in caplog.records:
+        told = record.exc_info[1] if record.exc_info else None  # whoever collects records may look into it
+        show_nothing(repr(vars(told)) if told else "")
+    if id not in {"an echo", "garbage"}:
+        show_nothing(caplog.text)
+
+
+def test_no_log_holds_a_key_when_all_goes_well(azure, canary, account, caplog):
+    caplog.set_level(logging.DEBUG)
+    keys = ArmStorageKeys()
+    listed = keys.list_keys(canary.identity(), account)
+    assert KEY in {key.value.reveal() for key in listed}
+    made = keys.regenerate(canary.identity(), account, "key2")
+    assert keys.prove(canary.identity(), account, made)
+    show_nothing(caplog.text + repr(listed) + repr(made))
+    assert made.value.reveal() not in caplog.text + repr(made)
+    assert "SharedKey" not in caplog.text
+
+
 def test_no_log_holds_a_secret_when_all_goes_well(azure, canary, caplog):
     caplog.set_level(logging.DEBUG)
     directory = GraphDirectory()
@@ -144,4 +216,5 @@ def deeper(frame: FrameType) -> Iterator[object]:
 
 def show_nothing(text: str) -> None:
     assert CANARY not in text
+    assert KEY not in text
     assert not TOKEN.search(text)

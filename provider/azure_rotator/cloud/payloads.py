@@ -1,4 +1,4 @@
-"""Graph's JSON as values of the domain; a document that lacks what it must have is refused, never half read.
+"""Azure's JSON as values of the domain; a document that lacks what it must have is refused, never half read.
 
 A list of client secrets that is cut short would look like secrets that are gone, so each of these raises ValueError
 with the name of what is missing, and never with a value.
@@ -13,52 +13,139 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from azure_rotator.domain.ports import Application, Grants, NewPassword, PasswordCredential
+from azure_rotator.domain.ports import (
+    Application,
+    CredentialLoad,
+    Grants,
+    NewPassword,
+    PasswordCredential,
+    ServicePrincipal,
+    StorageKey,
+    User,
+)
 from azure_rotator.domain.secrettext import SecretText
 
 
 def application(body: Any) -> Application:
     """The answer of ``GET applications(appId='…')``."""
-    fields = _object(body)
+    fields = fields_of(body)
     return Application(
         object_id=_id(fields, "id"),
         app_id=_id(fields, "appId"),
-        display_name=_text(fields, "displayName") or "",
-        passwords=tuple(_password(one) for one in _list(fields, "passwordCredentials")),
+        display_name=text_of(fields, "displayName") or "",
+        passwords=tuple(_password(one) for one in list_of(fields, "passwordCredentials")),
     )
 
 
 def new_password(body: Any) -> NewPassword:
     """The answer of addPassword: the only time the value is shown."""
-    fields = _object(body)
-    value = _text(fields, "secretText")
+    fields = fields_of(body)
+    value = text_of(fields, "secretText")
     if not value:
         raise ValueError("secretText is missing")
     return NewPassword(
         key_id=_guid(fields, "keyId"),
         value=SecretText(value),
-        hint=_text(fields, "hint") or value[:3],
-        start_at=_must(_instant(fields, "startDateTime"), "startDateTime"),
-        end_at=_must(_instant(fields, "endDateTime"), "endDateTime"),
+        hint=text_of(fields, "hint") or value[:3],
+        start_at=_must(instant_of(fields, "startDateTime"), "startDateTime"),
+        end_at=_must(instant_of(fields, "endDateTime"), "endDateTime"),
     )
+
+
+def storage_keys(body: Any) -> tuple[StorageKey, ...]:
+    """The keys in an answer of listKeys or regenerateKey."""
+    return tuple(_storage_key(one) for one in list_of(fields_of(body), "keys"))
+
+
+def storage_key(body: Any, name: str) -> StorageKey:
+    """One key of an answer of regenerateKey, which holds the others of its kind as well."""
+    for key in storage_keys(body):
+        if key.name.lower() == name.lower():
+            return key
+    raise ValueError(f"{name} is missing")
 
 
 def object_ids(body: Any) -> frozenset[str]:
     """The ids of a page of directory objects."""
-    return frozenset(_id(_object(one), "id") for one in _list(_object(body), "value"))
+    return frozenset(_id(fields_of(one), "id") for one in list_of(fields_of(body), "value"))
+
+
+def user(body: Any) -> User:
+    """The answer of ``GET users/{name}``, without directory roles, which are read elsewhere."""
+    fields = fields_of(body)
+    synchronised = fields.get("onPremisesSyncEnabled")
+    if synchronised is not None and not isinstance(synchronised, bool):
+        raise ValueError("onPremisesSyncEnabled is neither true nor false")
+    return User(
+        object_id=_id(fields, "id"),
+        username=text_of(fields, "userPrincipalName") or "",
+        # null is what a cloud-only user has; a name that was left out is one that may not be read.
+        synchronised=bool(synchronised) if "onPremisesSyncEnabled" in fields else None,
+        roles=None,
+    )
+
+
+def directory_roles(body: Any) -> tuple[str, ...]:
+    """The directory roles in a page of memberOf, by display name; by id where the name may not be read."""
+    found = []
+    for one in list_of(fields_of(body), "value"):
+        fields = fields_of(one)
+        if text_of(fields, "@odata.type") == "#microsoft.graph.directoryRole":
+            found.append(text_of(fields, "displayName") or _id(fields, "id"))
+    return tuple(found)
+
+
+def access_token(body: Any) -> SecretText:
+    """The token in an answer of the login host."""
+    token = text_of(fields_of(body), "access_token")
+    if not token:
+        raise ValueError("access_token is missing")
+    return SecretText(token)
 
 
 def next_link(body: Any) -> str | None:
     """Where the next page of a collection is."""
-    return _text(_object(body), "@odata.nextLink")
+    return text_of(fields_of(body), "@odata.nextLink")
+
+
+def service_principal(body: Any) -> ServicePrincipal:
+    """The answer of ``GET servicePrincipals(appId='…')``."""
+    fields = fields_of(body)
+    enabled = fields.get("accountEnabled")
+    if not isinstance(enabled, bool):
+        raise ValueError("accountEnabled is missing")
+    return ServicePrincipal(
+        object_id=_id(fields, "id"),
+        app_id=_id(fields, "appId"),
+        display_name=text_of(fields, "displayName") or "",
+        enabled=enabled,
+        passwords=tuple(_password(one) for one in list_of(fields, "passwordCredentials")),
+    )
+
+
+def credential_load(body: Any) -> CredentialLoad:
+    """How full an application is, from its credentials as Graph lists them."""
+    fields = fields_of(body)
+    passwords, keys = list_of(fields, "passwordCredentials"), list_of(fields, "keyCredentials")
+    return CredentialLoad(
+        passwords=len(passwords),
+        certificates=len(keys),
+        size_bytes=len(json.dumps([passwords, keys], separators=(",", ":")).encode()),
+        most_passwords=2 if _is_for_personal_accounts(fields) else None,
+    )
+
+
+def created_at(body: Any) -> datetime | None:
+    """When an object was made; None where Graph does not know."""
+    return instant_of(fields_of(body), "createdDateTime")
 
 
 def personal_audience_secrets(body: Any) -> int | None:
     """How many client secrets an application for personal accounts has; None for any other application."""
-    fields = _object(body)
-    if "personal" not in (_text(fields, "signInAudience") or "").lower():
+    fields = fields_of(body)
+    if not _is_for_personal_accounts(fields):
         return None
-    return len(_list(fields, "passwordCredentials"))
+    return len(list_of(fields, "passwordCredentials"))
 
 
 def grants(token: str) -> Grants:
@@ -82,31 +169,48 @@ def grants(token: str) -> Grants:
     return Grants(roles=frozenset(role for role in roles if isinstance(role, str)), principal_id=_id(claims, "oid"))
 
 
+def _is_for_personal_accounts(fields: Mapping[str, Any]) -> bool:
+    return "personal" in (text_of(fields, "signInAudience") or "").lower()
+
+
+def _storage_key(body: Any) -> StorageKey:
+    fields = fields_of(body)
+    name, value = text_of(fields, "keyName"), text_of(fields, "value")
+    if not name:
+        raise ValueError("keyName is missing")
+    if not value:
+        raise ValueError("a key's value is missing")
+    return StorageKey(name=name, value=SecretText(value), created_at=instant_of(fields, "creationTime"))
+
+
 def _password(body: Any) -> PasswordCredential:
-    fields = _object(body)
+    fields = fields_of(body)
     return PasswordCredential(
         key_id=_guid(fields, "keyId"),
-        display_name=_text(fields, "displayName"),
-        hint=_text(fields, "hint"),
-        start_at=_instant(fields, "startDateTime"),
-        end_at=_instant(fields, "endDateTime"),
+        display_name=text_of(fields, "displayName"),
+        hint=text_of(fields, "hint"),
+        start_at=instant_of(fields, "startDateTime"),
+        end_at=instant_of(fields, "endDateTime"),
     )
 
 
-def _object(body: Any) -> Mapping[str, Any]:
+def fields_of(body: Any) -> Mapping[str, Any]:
+    """The members of a JSON object."""
     if not isinstance(body, dict):
         raise ValueError("it is no JSON object")
     return body
 
 
-def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
+def list_of(fields: Mapping[str, Any], name: str) -> list[Any]:
+    """A member that must be there and a list."""
     value = fields.get(name)
     if not isinstance(value, list):
         raise ValueError(f"{name} is missing")
     return value
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str | None:
+def text_of(fields: Mapping[str, Any], name: str) -> str | None:
+    """A member that is text, null or absent."""
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{name} is no text")
@@ -115,7 +219,7 @@ def _text(fields: Mapping[str, Any], name: str) -> str | None:
 
 def _id(fields: Mapping[str, Any], name: str) -> str:
     """GUIDs compare without case; here they are lower case."""
-    value = _text(fields, name)
+    value = text_of(fields, name)
     if not value:
         raise ValueError(f"{name} is missing")
     return value.lower()
@@ -130,9 +234,9 @@ def _guid(fields: Mapping[str, Any], name: str) -> str:
     raise ValueError(f"{name} is missing or no GUID")
 
 
-def _instant(fields: Mapping[str, Any], name: str) -> datetime | None:
+def instant_of(fields: Mapping[str, Any], name: str) -> datetime | None:
     """Seven digits of fraction come from Graph; the domain counts whole seconds."""
-    text = _text(fields, name)
+    text = text_of(fields, name)
     if text is None:
         return None
     try:

@@ -34,6 +34,22 @@ from msgraph.generated.applications_with_app_id.applications_with_app_id_request
     ApplicationsWithAppIdRequestBuilder,
 )
 from msgraph.generated.models.password_credential import PasswordCredential
+from msgraph.generated.models.password_profile import PasswordProfile
+from msgraph.generated.models.user import User
+from msgraph.generated.service_principals.item.add_password.add_password_post_request_body import (
+    AddPasswordPostRequestBody as AddPrincipalPasswordPostRequestBody,
+)
+from msgraph.generated.service_principals.item.remove_password.remove_password_post_request_body import (
+    RemovePasswordPostRequestBody as RemovePrincipalPasswordPostRequestBody,
+)
+from msgraph.generated.service_principals_with_app_id.service_principals_with_app_id_request_builder import (
+    ServicePrincipalsWithAppIdRequestBuilder,
+)
+from msgraph.generated.users.item.change_password.change_password_post_request_body import (
+    ChangePasswordPostRequestBody,
+)
+from msgraph.generated.users.item.member_of.member_of_request_builder import MemberOfRequestBuilder
+from msgraph.generated.users.item.user_item_request_builder import UserItemRequestBuilder
 from msgraph.graph_request_adapter import GraphRequestAdapter
 
 from azure_rotator.cloud import connections
@@ -113,6 +129,45 @@ def get_room(client: GraphServiceClient, object_id: str) -> RequestInformation:
     )
 
 
+def get_load(client: GraphServiceClient, object_id: str) -> RequestInformation:
+    """``GET applications/{id}``: its credentials, and what decides how many it may have."""
+    query = ApplicationItemRequestBuilder.ApplicationItemRequestBuilderGetQueryParameters(
+        select=["signInAudience", "passwordCredentials", "keyCredentials"]
+    )
+    return client.applications.by_application_id(object_id).to_get_request_information(
+        RequestConfiguration(query_parameters=query)
+    )
+
+
+def get_creation(client: GraphServiceClient, object_id: str) -> RequestInformation:
+    """``GET applications/{id}``: when it was made, which decides what policies apply."""
+    query = ApplicationItemRequestBuilder.ApplicationItemRequestBuilderGetQueryParameters(select=["createdDateTime"])
+    return client.applications.by_application_id(object_id).to_get_request_information(
+        RequestConfiguration(query_parameters=query)
+    )
+
+
+def get_application_policies(client: GraphServiceClient, object_id: str) -> RequestInformation:
+    """``GET applications/{id}/appManagementPolicies``: one at most, which takes the place of the tenant's."""
+    return client.applications.by_application_id(object_id).app_management_policies.to_get_request_information()
+
+
+def get_default_policy(client: GraphServiceClient) -> RequestInformation:
+    """``GET policies/defaultAppManagementPolicy``."""
+    return client.policies.default_app_management_policy.to_get_request_information()
+
+
+def get_service_principal(client: GraphServiceClient, app_id: str) -> RequestInformation:
+    """``GET servicePrincipals(appId='…')``."""
+    builder = ServicePrincipalsWithAppIdRequestBuilder
+    query = builder.ServicePrincipalsWithAppIdRequestBuilderGetQueryParameters(
+        select=["id", "appId", "displayName", "accountEnabled", "passwordCredentials"]
+    )
+    return client.service_principals_with_app_id(app_id).to_get_request_information(
+        RequestConfiguration(query_parameters=query)
+    )
+
+
 def get_owners(client: GraphServiceClient, object_id: str, page: str | None) -> RequestInformation:
     """``GET applications/{id}/owners``, or a further page of it."""
     owners = client.applications.by_application_id(object_id).owners
@@ -134,3 +189,52 @@ def remove_password(client: GraphServiceClient, object_id: str, key_id: UUID) ->
     """``POST applications/{id}/removePassword``."""
     body = RemovePasswordPostRequestBody(key_id=key_id)
     return client.applications.by_application_id(object_id).remove_password.to_post_request_information(body)
+
+
+def add_principal_password(
+    client: GraphServiceClient, object_id: str, display_name: str, end_at: datetime
+) -> RequestInformation:
+    """``POST servicePrincipals/{id}/addPassword``. As ``add_password``."""
+    body = AddPrincipalPasswordPostRequestBody(
+        password_credential=PasswordCredential(display_name=display_name, end_date_time=end_at)
+    )
+    principal = client.service_principals.by_service_principal_id(object_id)
+    return principal.add_password.to_post_request_information(body)
+
+
+def remove_principal_password(client: GraphServiceClient, object_id: str, key_id: UUID) -> RequestInformation:
+    """``POST servicePrincipals/{id}/removePassword``."""
+    body = RemovePrincipalPasswordPostRequestBody(key_id=key_id)
+    principal = client.service_principals.by_service_principal_id(object_id)
+    return principal.remove_password.to_post_request_information(body)
+
+
+def get_user(client: GraphServiceClient, username: str) -> RequestInformation:
+    """``GET users/{name}``."""
+    query = UserItemRequestBuilder.UserItemRequestBuilderGetQueryParameters(
+        select=["id", "userPrincipalName", "onPremisesSyncEnabled"]
+    )
+    return client.users.by_user_id(username).to_get_request_information(RequestConfiguration(query_parameters=query))
+
+
+def get_member_of(client: GraphServiceClient, username: str, page: str | None) -> RequestInformation:
+    """``GET users/{name}/memberOf``, or a further page of it: groups and directory roles."""
+    member_of = client.users.by_user_id(username).member_of
+    if page is not None:
+        return member_of.with_url(page).to_get_request_information()
+    query = MemberOfRequestBuilder.MemberOfRequestBuilderGetQueryParameters(select=["id", "displayName"])
+    return member_of.to_get_request_information(RequestConfiguration(query_parameters=query))
+
+
+def set_password(client: GraphServiceClient, username: str, password: SecretText) -> RequestInformation:
+    """``PATCH users/{name}``. The flag is always sent: Entra's own default demands a change at the next sign-in."""
+    profile = PasswordProfile(password=password.reveal(), force_change_password_next_sign_in=False)
+    return client.users.by_user_id(username).to_patch_request_information(User(password_profile=profile))
+
+
+def change_password(client: GraphServiceClient, present: SecretText, password: SecretText) -> RequestInformation:
+    """``POST me/changePassword``, as the user whose token is sent."""
+    body = ChangePasswordPostRequestBody(current_password=present.reveal(), new_password=password.reveal())
+    # The SDK's own "me" is a placeholder that a middleware replaces; this address needs none.
+    address = f"{client.request_adapter.base_url}/me/changePassword"
+    return client.users.by_user_id("me").change_password.with_url(address).to_post_request_information(body)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -111,6 +111,51 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePrincipal:
+    """An application's service principal in the tenant, with the client secrets of its own (F35): they log in like the
+    application's, and are listed, made and removed here only."""
+
+    object_id: str
+    app_id: str
+    display_name: str
+    enabled: bool
+    passwords: tuple[PasswordCredential, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretPolicy:
+    """What the tenant's app management policies say about new client secrets of one application.
+
+    Args:
+        may_add: Whether client secrets may be added at all.
+        max_lifetime_days: The longest life of a new one, in whole days; None for no limit.
+        policy_id: The policy that limits; None where none does, or where it has no id (the tenant's own).
+    """
+
+    may_add: bool
+    max_lifetime_days: int | None
+    policy_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialLoad:
+    """How full an application registration is of credentials.
+
+    Args:
+        passwords: Client secrets.
+        certificates: Certificates and other keys.
+        size_bytes: What both take up in Graph's answer. Entra bounds the whole object by its size and by the number of
+            entries in its lists, without naming the first; ``Directory_ResourceSizeExceeded`` was seen beyond 600 keys.
+        most_passwords: 2 for an application whose audience includes personal accounts; None: no such limit.
+    """
+
+    passwords: int
+    certificates: int
+    size_bytes: int
+    most_passwords: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewPassword:
     """The answer of addPassword, the only time the value is ever shown."""
 
@@ -176,6 +221,35 @@ class Directory(Protocol):
         after a write may be a lagging read (design/azure 2.3): confirm by repeated reads."""
         ...
 
+    def get_service_principal(self, acting: Identity, app_id: str) -> ServicePrincipal:
+        """Read the application's service principal with its own client secrets. Raises as ``get_application``; an
+        application without a service principal in the tenant is NotFound ``ApplicationNotFound`` as well."""
+        ...
+
+    def add_principal_password(
+        self, acting: Identity, object_id: str, display_name: str, end_at: datetime
+    ) -> NewPassword:
+        """Mint a client secret on the service principal with this object id. Raises as ``add_password``."""
+        ...
+
+    def remove_principal_password(self, acting: Identity, object_id: str, key_id: str) -> bool:
+        """Remove a client secret from the service principal with this object id. As ``remove_password``."""
+        ...
+
+    def secret_policy(self, acting: Identity, object_id: str) -> SecretPolicy | None:
+        """What applies to new client secrets of the application; None: the acting identity may not read it (it takes
+        ``Policy.Read.All``)."""
+        ...
+
+    def credential_load(self, acting: Identity, object_id: str) -> CredentialLoad:
+        """How many credentials the application has, and how large they are."""
+        ...
+
+    def clock_skew(self, acting: Identity, app_id: str) -> timedelta | None:
+        """How far Azure's clock is ahead of this machine's, to about a second, from the Date of one answer (F10).
+        None: the answer had none."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageAccount:
@@ -239,9 +313,10 @@ class StorageKeys(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """An Entra user as read now. None: the acting identity may not read it."""
+    """An Entra user as read now. None: the acting identity may not read it, which the least grant for setting a
+    password (features 3.9) may not for any of it."""
 
-    object_id: str
+    object_id: str | None
     username: str
     synchronised: bool | None
     """Mastered in an on-premises directory: its password cannot be set here."""
@@ -286,7 +361,9 @@ class Users(Protocol):
         Raises:
             Forbidden: ``AzureAuthFailed`` with ``details["aadsts"]``: 50126 is a wrong password, others say that the
                 tenant allows no such sign-in at all.
-            Unavailable: no usable answer.
+            NotFound: ``UserNotFound``.
+            Rejected: ``TargetHasNoClientSecret``, nothing was sent.
+            Unavailable: no usable answer, or the account is locked for a while.
         """
         ...
 
