@@ -12,18 +12,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+_WHOLE = frozenset({"read_lag_reads", "overlap_status", "max_secrets", "lockout_attempts", "password_history"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
     """Delays in seconds. Each login request of an application is served by its next front end, in turn.
 
     Attributes:
-        visible_after: when each login front end begins to accept a new secret; as many front ends as numbers.
+        visible_after: when each login front end begins to accept a new secret or password; as many front ends as
+            numbers.
         removed_after: when each login front end begins to refuse a removed secret; shorter lists repeat.
         read_lag_seconds: how long Graph reads miss a new secret and still show a removed one.
         read_lag_reads: how many reads of its application miss a new secret, besides the seconds.
         remove_lag_seconds: how long removePassword says "not found" of a new secret.
         key_lag_seconds: how long the data plane goes on with the previous value of a regenerated storage key.
+        lockout_attempts: after how many different wrong passwords a user is locked out.
+        lockout_seconds: for how long.
+        password_history: how many passwords before the present one a new one must not repeat.
         write_seconds: wall seconds that a write takes inside; two overlapping writes to one object collide.
         overlap_status: what a colliding write is answered (409, 503 or 400 Directory_ConcurrencyViolation).
         max_secrets: how many secrets an object holds before it is full; None for no limit.
@@ -36,6 +42,9 @@ class Behaviour:
     read_lag_reads: int = 0
     remove_lag_seconds: float = 0.0
     key_lag_seconds: float = 0.0
+    lockout_attempts: int = 10
+    lockout_seconds: float = 60.0
+    password_history: int = 0
     write_seconds: float = 0.0
     overlap_status: int = 409
     max_secrets: int | None = None
@@ -66,7 +75,7 @@ def _checked(name: str, value: Any) -> Any:
     if name in {"max_secrets", "shorten_to_seconds"} and value is None:
         return None
     number = _number(name, value)
-    return int(number) if name in {"read_lag_reads", "overlap_status", "max_secrets"} else number
+    return int(number) if name in _WHOLE else number
 
 
 def _number(name: str, value: Any) -> float:

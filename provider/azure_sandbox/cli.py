@@ -140,6 +140,8 @@ def status(state: Path, as_json: bool) -> None:
             click.echo(f"tenant   {tenant['tenant_id']}  {tenant['name']} ({tenant['cloud']})")
         for item in running.control.applications():
             click.echo(f"app      {item.app_id}  {item.name}")
+        for user in running.control.users():
+            click.echo(f"user     {user.object_id}  {user.upn}")
         for account in running.control.accounts():
             click.echo(f"account  {account.name}  {account.resource_id}")
     if running is None:

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from azure_sandbox.client_storage import StorageControl
+from azure_sandbox.client_users import UserControl
 from azure_sandbox.clock import parse_instant
 from azure_sandbox.told import (
     AccountInfo,
@@ -27,6 +28,7 @@ from azure_sandbox.told import (
     JournalEntry,
     SecretInfo,
     TenantInfo,
+    UserInfo,
     read,
 )
 
@@ -39,6 +41,7 @@ __all__ = [
     "JournalEntry",
     "SecretInfo",
     "TenantInfo",
+    "UserInfo",
 ]
 
 
@@ -82,7 +85,7 @@ class FaultHandle:
         return int(self.control.request("GET", f"/faults/{self.id}")["hits"])
 
 
-class Control(StorageControl):
+class Control(StorageControl, UserControl):
     """Calls the control API; a connection per call, so it may be used from any thread or after a fork."""
 
     def __init__(self, port: int, token: str) -> None:
@@ -180,11 +183,13 @@ class Control(StorageControl):
 
     def create_application(self, **record: Any) -> ApplicationInfo:
         """Make an application: ``name``, ``tenant``, ``owners``, ``roles``, ``secrets``, ``audience``, ``policy``,
-        ``behaviour``, ``enabled``, ``app_id``, each optional, as in a seed; an owner ``self`` is itself."""
+        ``behaviour``, ``enabled``, ``app_id``, ``delegated``, ``directory_roles``, each optional, as in a seed;
+        an owner ``self`` is itself."""
         return read(ApplicationInfo, self.request("POST", "/applications", record))
 
     def update_application(self, id_: str, **changes: Any) -> ApplicationInfo:
-        """Change ``enabled``, ``roles``, ``owners``, ``audience``, ``policy`` or ``behaviour``."""
+        """Change ``enabled``, ``roles``, ``delegated``, ``directory_roles``, ``owners``, ``audience``, ``policy`` or
+        ``behaviour``."""
         return read(ApplicationInfo, self.request("PATCH", f"/applications/{quote(id_)}", changes))
 
     def delete_application(self, id_: str) -> None:

@@ -70,6 +70,12 @@ class Control:
             ("DELETE", "/role-assignments", self._delete_role_assignment),
             ("POST", "/locks", self._post_lock),
             ("DELETE", "/locks", self._delete_lock),
+            ("GET", "/users", self._get_users),
+            ("POST", "/users", self._post_user),
+            ("GET", "/users/{id}", self._get_user),
+            ("PATCH", "/users/{id}", self._patch_user),
+            ("DELETE", "/users/{id}", self._delete_user),
+            ("POST", "/users/{id}/verify", self._post_verify_password),
             ("GET", "/faults", self._get_faults),
             ("POST", "/faults", self._post_fault),
             ("DELETE", "/faults", self._delete_faults),
@@ -232,6 +238,28 @@ class Control:
         self._world.subscriptions.unlock(await _body(request))
         return {}
 
+    # Users.
+
+    async def _get_users(self, request: Request) -> Any:
+        return {"users": self._world.roster.list(request.query_params.get("tenant"))}
+
+    async def _post_user(self, request: Request) -> Any:
+        return self._world.roster.create(await _body(request))
+
+    async def _get_user(self, request: Request) -> Any:
+        return self._world.roster.describe(self._world.roster.get(request.path_params["id"]))
+
+    async def _patch_user(self, request: Request) -> Any:
+        return self._world.roster.update(request.path_params["id"], await _body(request))
+
+    async def _delete_user(self, request: Request) -> Any:
+        self._world.roster.delete(request.path_params["id"])
+        return {}
+
+    async def _post_verify_password(self, request: Request) -> Any:
+        value = str((await _body(request))["value"])
+        return {"password": self._world.roster.verify(request.path_params["id"], value)}
+
     # Faults.
 
     async def _get_faults(self, _: Request) -> Any:
@@ -277,10 +305,15 @@ class Control:
             operation=query.get("operation"),
             app_id=query.get("app", "").lower() or None,
             account=query.get("account"),
-            user=query.get("user"),
+            user=self._user_name(query.get("user")),
             limit=int(query["limit"]) if "limit" in query else None,
         )
         return {"counts": count(entries)} if "counts" in query else {"entries": entries}
+
+    def _user_name(self, id_: str | None) -> str | None:
+        """The name under which the journal tells of a user."""
+        user = self._world.directory.find_user(id_) if id_ else None
+        return user.upn if user else id_
 
     async def _delete_journal(self, _: Request) -> Any:
         self._world.journal.clear()

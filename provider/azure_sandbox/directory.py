@@ -17,6 +17,7 @@ from azure_sandbox.accounts import Lock, StorageAccount
 from azure_sandbox.behaviour import Behaviour
 from azure_sandbox.clouds import ARM_APP_ID, CLOUDS, GRAPH_APP_ID, Cloud
 from azure_sandbox.credential import Secret
+from azure_sandbox.people import User
 from azure_sandbox.policy import AppPolicy
 from azure_sandbox.store import Store
 
@@ -30,13 +31,17 @@ class Unknown(LookupError):
 
 @dataclass(slots=True, kw_only=True)
 class Tenant:
-    """A tenant of one cloud; ``domain`` (``contoso.onmicrosoft.com``) names it as well as its id does."""
+    """A tenant of one cloud; ``domain`` (``contoso.onmicrosoft.com``) names it as well as its id does.
+
+    ``banned_passwords``: words that count as weak in its users' passwords, besides those that are weak everywhere.
+    """
 
     tenant_id: str
     name: str
     domain: str
     cloud_name: str = "public"
     policy: AppPolicy | None = None
+    banned_passwords: tuple[str, ...] = ()
 
     @property
     def cloud(self) -> Cloud:
@@ -78,22 +83,18 @@ class Application(Principal):
 
 @dataclass(slots=True, kw_only=True)
 class ServicePrincipal(Principal):
-    """A service principal; ``roles`` are the Microsoft Graph app roles that were granted to it."""
+    """A service principal.
+
+    Attributes:
+        roles: Microsoft Graph app roles that were granted to it.
+        delegated: Microsoft Graph permissions that an administrator consented to, for acting as any user.
+        directory_roles: directory roles by display name.
+    """
 
     enabled: bool = True
     roles: tuple[str, ...] = ()
-
-
-@dataclass(slots=True, kw_only=True)
-class User:
-    """A user. The password is a hash, as every secret here."""
-
-    object_id: str
-    tenant_id: str
-    upn: str
-    name: str
-    salt: str = ""
-    digest: str = ""
+    delegated: tuple[str, ...] = ()
+    directory_roles: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -141,7 +142,7 @@ class Directory:
         for record in store.documents("service_principal"):
             self._index(ServicePrincipal(**_principal_fields(record, secrets)))
         for record in store.documents("user"):
-            self._index(User(**record))
+            self._index(User.from_record(record))
         for record in store.documents("account"):
             self._index(StorageAccount.from_record(record))
         for record in store.documents("role_assignment"):
@@ -152,6 +153,7 @@ class Directory:
     def _clear(self) -> None:
         self.tenants: dict[str, Tenant] = {}
         self.users: dict[str, User] = {}
+        self._user_by_upn: dict[str, User] = {}
         self.accounts: dict[str, StorageAccount] = {}
         self.role_assignments: dict[str, RoleAssignment] = {}
         self.locks: dict[str, Lock] = {}
@@ -195,6 +197,11 @@ class Directory:
         """The service principals of one tenant, or all, oldest first."""
         return (sp for sp in self._service_principals.values() if tenant_id in {None, sp.tenant_id})
 
+    def find_user(self, id_: str) -> User | None:
+        """The user with this object id or user principal name, in any tenant: principal names are unique."""
+        key = id_.lower()
+        return self.users.get(key) or self._user_by_upn.get(key)
+
     def find_account(self, name: str, cloud: Cloud | None = None) -> StorageAccount | None:
         """The account of this name in a cloud; names are unique there. Without a cloud the first one anywhere."""
         key = name.lower()
@@ -207,9 +214,9 @@ class Directory:
             None,
         )
 
-    def behaviour_of(self, item: Principal | StorageAccount) -> Behaviour:
-        """The settings in force for an application, its service principal, or a storage account."""
-        own = item if isinstance(item, StorageAccount) else self._app_by_app_id.get(item.app_id.lower())
+    def behaviour_of(self, item: Principal | StorageAccount | User) -> Behaviour:
+        """The settings in force for an application, its service principal, a storage account or a user."""
+        own = item if isinstance(item, StorageAccount | User) else self._app_by_app_id.get(item.app_id.lower())
         return self.behaviour.merged(own.behaviour) if own is not None and own.behaviour else self.behaviour
 
     def policy_of(self, application: Application) -> AppPolicy | None:
@@ -224,11 +231,14 @@ class Directory:
         kind, id_ = _key(item)
         self._store.put(kind, id_, _record(item))
 
-    def delete(self, item: StorageAccount | RoleAssignment | Lock) -> None:
+    def delete(self, item: StorageAccount | RoleAssignment | Lock | User) -> None:
         """Delete one object; what refers to it stays and leads nowhere."""
         kind, id_ = _key(item)
+        if isinstance(item, User):
+            self._user_by_upn.pop(item.upn.lower(), None)
         indexes: dict[str, dict[str, Any]] = {
             "account": self.accounts,
+            "user": self.users,
             "role_assignment": self.role_assignments,
             "lock": self.locks,
         }
@@ -261,8 +271,10 @@ class Directory:
         principal.secrets = (*principal.secrets, secret)
         self._put_secret(principal, secret)
 
-    def set_behaviour(self, changes: Mapping[str, Any], item: Application | StorageAccount | None = None) -> None:
-        """Change the global settings, or an application's or account's own.
+    def set_behaviour(
+        self, changes: Mapping[str, Any], item: Application | StorageAccount | User | None = None
+    ) -> None:
+        """Change the global settings, or an application's, account's or user's own.
 
         Raises:
             ValueError: an unknown name or a value of the wrong kind; nothing was changed.
@@ -321,6 +333,7 @@ class Directory:
                 self._principal_by_app_id[item.tenant_id, item.app_id.lower()] = item
             case User():
                 self.users[item.object_id.lower()] = item
+                self._user_by_upn[item.upn.lower()] = item
             case StorageAccount():
                 self.accounts[item.resource_id.lower()] = item
             case RoleAssignment():
@@ -374,7 +387,7 @@ def _key(item: object) -> tuple[str, str]:
 
 
 def _record(item: Item) -> dict[str, Any]:
-    if isinstance(item, StorageAccount):
+    if isinstance(item, StorageAccount | User):
         return item.to_record()
     if not isinstance(item, Application | ServicePrincipal):
         return asdict(item)
@@ -391,7 +404,7 @@ def _principal_fields(record: Mapping[str, Any], secrets: Mapping[str, list[Secr
     arguments = {name: value for name, value in record.items() if name != "policy"}
     arguments["created_at"] = datetime.fromisoformat(record["created_at"])
     arguments["secrets"] = tuple(secrets.get(record["object_id"], ()))
-    for name in ("owners", "identifier_uris", "roles"):
+    for name in ("owners", "identifier_uris", "roles", "delegated", "directory_roles"):
         if name in record:
             arguments[name] = tuple(record[name])
     return arguments

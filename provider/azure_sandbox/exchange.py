@@ -16,6 +16,7 @@ from azure_sandbox.clouds import Cloud
 from azure_sandbox.credential import Secret
 from azure_sandbox.directory import Principal
 from azure_sandbox.journal import Entry
+from azure_sandbox.people import User
 from azure_sandbox.tokens import Caller
 
 
@@ -32,6 +33,7 @@ class Call:
         params: what the operation's path pattern found.
         entry: the journal's line about it, filled in on the way.
         target: the application or service principal that it is about, when known.
+        user: the user that it is about, when known.
         caller: whom its token speaks for, once checked.
         handed_out: the secret or storage key that was just made and whose value the answer carries.
     """
@@ -47,6 +49,7 @@ class Call:
     entry: Entry
     params: Mapping[str, str] = field(default_factory=dict)
     target: Principal | None = None
+    user: User | None = None
     caller: Caller | None = None
     handed_out: Secret | StorageKey | None = None
     raw_path: str = ""

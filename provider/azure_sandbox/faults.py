@@ -44,6 +44,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "locked": {"status": 409, "code": "ScopeLocked"},
     "key-refused": {"status": 403, "code": "AuthenticationFailed"},
     "gone": {"status": 404, "code": "Request_ResourceNotFound"},
+    "password-refused": {
+        "status": 400,
+        "code": "Request_BadRequest",
+        "message": "The specified password does not comply with password complexity requirements. Please provide a"
+        " different password.",
+    },
+    "wrong-password": {"code": "AADSTS50126"},
+    "mfa": {"code": "AADSTS50076"},
+    "conditional-access": {"code": "AADSTS53003"},
     "wrong-secret": {"code": "AADSTS7000215"},
     "unknown-app": {"code": "AADSTS700016"},
     "dropped": {"drop": True},

@@ -95,7 +95,7 @@ class Gateway:
 
     async def _handle(self, matched: Operation, call: Call, surface: Surface) -> Answer:
         """Run the handler in a transaction together with the journal's line about it."""
-        target = call.target
+        target = call.target or call.user
         behaviour = self._directory.behaviour_of(target) if matched.writes and target else None
         if target is None or behaviour is None or not behaviour.write_seconds:
             return self._commit(matched, call)

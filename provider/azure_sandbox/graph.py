@@ -1,4 +1,4 @@
-"""Microsoft Graph v1.0: applications, service principals, their secrets, owners and role assignments.
+"""Microsoft Graph v1.0: applications, service principals, their secrets, owners and role assignments; users next door.
 
 Who may call what follows the roles in the caller's token (:mod:`azure_sandbox.permissions`); with OwnedBy alone a
 write needs the caller's service principal among the object's owners.
@@ -18,7 +18,7 @@ from azure_sandbox.clouds import CLOUDS, GRAPH_APP_ID
 from azure_sandbox.directory import Application, Directory, ServicePrincipal
 from azure_sandbox.exchange import Answer, Call, Operation, Refusal, operation
 from azure_sandbox.passwords import Passwords
-from azure_sandbox.permissions import APP_ROLE_IDS, OWNED_BY, ROLES
+from azure_sandbox.permissions import APP_ROLE_IDS, OWNED_BY, ROLES, SCOPES
 from azure_sandbox.resources import (
     application_resource,
     assignment_resource,
@@ -28,6 +28,7 @@ from azure_sandbox.resources import (
     service_principal_resource,
 )
 from azure_sandbox.tokens import Caller, TokenMint, TokenRefused
+from azure_sandbox.users import Users
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _FILTERABLE = frozenset({"id", "appId", "displayName"})
@@ -43,6 +44,7 @@ class Graph:
         self._directory = directory
         self._mint = mint
         self._passwords = Passwords(directory)
+        self._users = Users(directory, self)
         self.operations: tuple[Operation, ...] = tuple(self._operations())
 
     def _operations(self) -> Iterator[Operation]:
@@ -72,6 +74,7 @@ class Graph:
             "/v1.0/policies/defaultAppManagementPolicy",
             self._default_policy,
         )
+        yield from self._users.operations()
 
     # The surface.
 
@@ -84,6 +87,7 @@ class Graph:
         else:
             call.entry.principal = call.caller.app_id
             call.entry.tenant_id = call.caller.tenant_id
+        self._users.identify(call)
         call.target = self._find_target(call)
         if call.target is not None:
             call.entry.app_id = call.target.app_id
@@ -97,7 +101,7 @@ class Graph:
     def unknown(self, call: Call, *, path_exists: bool) -> Answer:
         """400 for a path that Graph (or the sandbox) doesn't have, 405 for a method; 401 before either."""
         try:
-            self._authenticate(call)
+            self.authenticate(call)
         except Refusal as refusal:
             return refusal.answer
         if path_exists:
@@ -112,7 +116,12 @@ class Graph:
         audiences = call.cloud.graph_audiences if call.cloud else _EVERY_AUDIENCE
         return self._mint.check(call.headers.get("authorization", ""), audiences=audiences, now=call.now)
 
-    def _authenticate(self, call: Call) -> Caller:
+    def authenticate(self, call: Call) -> Caller:
+        """The caller.
+
+        Raises:
+            Refusal: 401, the token is missing or no good here.
+        """
         try:
             return self._check_token(call)
         except TokenRefused as refused:
@@ -125,9 +134,22 @@ class Graph:
             headers = {**made.headers, "www-authenticate": challenge}
             raise Refusal(Answer(status=401, body=made.body, headers=headers, error_code=made.error_code)) from None
 
-    def _authorize(self, call: Call) -> Caller:
-        caller = self._authenticate(call)
-        if not caller.roles & ROLES[call.entry.operation]:
+    def authorize(self, call: Call) -> Caller:
+        """The caller, if a role or, where he acts as a user, a delegated permission opens this operation.
+
+        Raises:
+            Refusal: 401 or 403.
+        """
+        caller = self.authenticate(call)
+        name = call.entry.operation
+        if caller.is_user:
+            allowed = caller.scopes & SCOPES.get(name, frozenset())
+        elif call.path.lower().startswith("/v1.0/me"):
+            text = "/me request is only valid with delegated authentication flow."
+            raise answers.bad_request(call, text, "BadRequest")
+        else:
+            allowed = caller.roles & ROLES[name]
+        if not allowed:
             raise answers.denied(call)
         return caller
 
@@ -147,7 +169,7 @@ class Graph:
 
     def _target(self, call: Call) -> Application | ServicePrincipal:
         """Check token and role, then find the object; whoever lacks the role doesn't learn what exists."""
-        call.caller = self._authorize(call)
+        call.caller = self.authorize(call)
         id_ = call.params.get("id") or call.params["app_id"]
         if not _GUID.fullmatch(id_):
             raise answers.bad_request(call, f"Invalid object identifier '{id_}'.")
@@ -208,7 +230,7 @@ class Graph:
         return answers.collection(call, "policies/appManagementPolicies", [policy_resource(policy)] if policy else [])
 
     def _default_policy(self, call: Call) -> Answer:
-        tenant = self._directory.tenants[self._authorize(call).tenant_id]
+        tenant = self._directory.tenants[self.authorize(call).tenant_id]
         return answers.entity(call, "policies/defaultAppManagementPolicy", default_policy_resource(tenant.policy))
 
     def _show(self, item: Application | ServicePrincipal, call: Call) -> dict[str, Any]:
@@ -218,7 +240,7 @@ class Graph:
         return application_resource(item, secrets)
 
     def _list(self, call: Call, kind: str, items: Callable[[str], Iterator[Application | ServicePrincipal]]) -> Answer:
-        tenant_id = self._authorize(call).tenant_id
+        tenant_id = self.authorize(call).tenant_id
         matches = self._filter(call)
         # Filter and cut on a few names first: only rows that are shown count as reads of their application.
         rows: Sequence[Mapping[str, Any]] = [

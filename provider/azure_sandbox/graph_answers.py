@@ -61,6 +61,15 @@ def bad_request(call: Call, message: str, code: str = "Request_BadRequest") -> R
     return Refusal(error(call, 400, code, message))
 
 
+def unreadable(call: Call) -> Refusal:
+    """400: the body is no JSON object."""
+    text = (
+        "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON"
+        " format."
+    )
+    return bad_request(call, text, "BadRequest")
+
+
 def not_found(call: Call, id_: str) -> Refusal:
     """404: no such object in the caller's tenant."""
     text = f"Resource '{id_}' does not exist or one of its queried reference-property objects are not present."

@@ -132,12 +132,7 @@ def _body(call: Call) -> dict[str, Any]:
     try:
         return call.json_object()
     except ValueError:
-        raise answers.bad_request(
-            call,
-            "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON"
-            " format.",
-            "BadRequest",
-        ) from None
+        raise answers.unreadable(call) from None
 
 
 def _instant(call: Call, wanted: Mapping[str, Any], name: str) -> datetime | None:

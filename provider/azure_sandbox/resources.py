@@ -9,7 +9,9 @@ from typing import Any
 from azure_sandbox.clock import format_instant
 from azure_sandbox.clouds import GRAPH_APP_ID
 from azure_sandbox.credential import Secret
-from azure_sandbox.directory import Application, ServicePrincipal, User
+from azure_sandbox.directory import Application, ServicePrincipal
+from azure_sandbox.directory_roles import DIRECTORY_ROLES
+from azure_sandbox.people import User
 from azure_sandbox.permissions import APP_ROLE_IDS
 from azure_sandbox.policy import AppPolicy
 
@@ -94,6 +96,51 @@ def owner_resource(owner: ServicePrincipal | User) -> dict[str, Any]:
         "appId": owner.app_id,
         "displayName": owner.name,
         "servicePrincipalType": "Application",
+    }
+
+
+def user_resource(user: User, *, basics: bool, chosen: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """A user: the properties of a read that selects none, and the further ones that ``chosen`` names in lower case.
+
+    Args:
+        user: the user.
+        basics: leave out all but the basic profile, as for callers who may read no more.
+        chosen: what the read selects.
+    """
+    shown: dict[str, Any] = {
+        "businessPhones": [],
+        "displayName": user.name,
+        "givenName": user.name.partition(" ")[0],
+        "jobTitle": None,
+        "mail": None,
+        "mobilePhone": None,
+        "officeLocation": None,
+        "preferredLanguage": None,
+        "surname": user.name.partition(" ")[2] or None,
+        "userPrincipalName": user.upn,
+        "id": user.object_id,
+    }
+    further: dict[str, Any] = {
+        "accountEnabled": user.enabled,
+        "createdDateTime": format_instant(user.created_at),
+        "lastPasswordChangeDateTime": format_instant(user.password.set_at) if user.password else None,
+        "onPremisesSyncEnabled": True if user.synchronised else None,
+        "passwordPolicies": None,
+        "passwordProfile": None,
+        "userType": "Member",
+    }
+    return shown if basics else shown | {name: value for name, value in further.items() if name.lower() in chosen}
+
+
+def directory_role_resource(role: str, role_id: str) -> dict[str, Any]:
+    """A directory role that a user is a member of."""
+    return {
+        "@odata.type": "#microsoft.graph.directoryRole",
+        "id": role_id,
+        "deletedDateTime": None,
+        "description": role,
+        "displayName": role,
+        "roleTemplateId": DIRECTORY_ROLES[role],
     }
 
 

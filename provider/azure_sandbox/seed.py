@@ -7,8 +7,6 @@ same directory each time.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,20 +24,22 @@ from azure_sandbox.directory import (
     RoleAssignment,
     ServicePrincipal,
     Tenant,
-    User,
     new_tenant,
 )
-from azure_sandbox.permissions import APP_ROLE_IDS
+from azure_sandbox.directory_roles import DIRECTORY_ROLES
+from azure_sandbox.people import User
+from azure_sandbox.permissions import APP_ROLE_IDS, DELEGATED
 from azure_sandbox.policy import AppPolicy
 from azure_sandbox.safe import Safe
 from azure_sandbox.seed_reading import BadSeed, check_keys, derived, guid, instant, is_guid, need
 from azure_sandbox.seed_storage import read_account, read_assignment, read_lock
+from azure_sandbox.seed_users import read_user
 
-__all__ = ["BadSeed", "Planted", "Planter", "default_seed", "plant"]
+__all__ = ["BadSeed", "Planted", "Planter", "default_seed", "plant", "read_grants"]
 
 _KEYS: Mapping[str, frozenset[str]] = {
     "seed": frozenset({"tenants", "applications", "users", "storage_accounts", "role_assignments", "locks"}),
-    "tenant": frozenset({"id", "name", "domain", "cloud", "policy"}),
+    "tenant": frozenset({"id", "name", "domain", "cloud", "policy", "banned_passwords"}),
     "application": frozenset(
         {
             "tenant",
@@ -51,6 +51,8 @@ _KEYS: Mapping[str, frozenset[str]] = {
             "identifier_uris",
             "owners",
             "roles",
+            "delegated",
+            "directory_roles",
             "enabled",
             "policy",
             "secrets",
@@ -59,7 +61,6 @@ _KEYS: Mapping[str, frozenset[str]] = {
         }
     ),
     "secret": frozenset({"name", "key_id", "value", "days", "starts_at", "ends_at", "hand_over"}),
-    "user": frozenset({"tenant", "upn", "name", "object_id", "password"}),
     "policy": frozenset({"policy_id", "max_lifetime", "forbid_passwords", "enabled"}),
 }
 
@@ -123,7 +124,8 @@ class Planter:
         if not tenants:
             raise BadSeed("seed has no [[tenants]]")
         home = tenants[0].tenant_id
-        users = [self.user(record, home) for record in document.get("users", ())]
+        users = [read_user(record, home, self._now) for record in document.get("users", ())]
+        self._principals |= {user.upn: user.object_id for user in users}
         for record in document.get("applications", ()):
             _check("application", record)
             name, tenant_id = need("application", record, "name"), record.get("tenant", home)
@@ -178,6 +180,7 @@ class Planter:
             created_at=self._now,
         )
         tenant.policy = _policy(record.get("policy"), tenant.tenant_id)
+        tenant.banned_passwords = tuple(str(word) for word in record.get("banned_passwords", ()))
         return tenant, built_in
 
     def application(self, record: Mapping[str, Any], home: str) -> tuple[Application, ServicePrincipal]:
@@ -188,9 +191,6 @@ class Planter:
         audience = record.get("audience", "AzureADMyOrg")
         if audience not in AUDIENCES:
             raise BadSeed(f"{name}: unknown audience {audience!r}; known: {', '.join(sorted(AUDIENCES))}")
-        roles = tuple(record.get("roles", ()))
-        if unknown := [role for role in roles if role not in APP_ROLE_IDS]:
-            raise BadSeed(f"{name}: unknown role {unknown[0]!r}; known: {', '.join(APP_ROLE_IDS)}")
         principal_id = guid(name, record.get("service_principal_id")) or derived(tenant_id, "principal", name)
         self._principals[name] = principal_id
         app_id = guid(name, record.get("app_id")) or derived(tenant_id, "app", name)
@@ -218,27 +218,9 @@ class Planter:
             owners=owners,
             secrets=self._secrets(name, principal_id, record.get("service_principal_secrets", ())),
             enabled=bool(record.get("enabled", True)),
-            roles=roles,
+            **read_grants(name, record),
         )
         return application, principal
-
-    def user(self, record: Mapping[str, Any], home: str) -> User:
-        """Read one user."""
-        _check("user", record)
-        upn = need("user", record, "upn")
-        tenant_id = str(record.get("tenant", home)).lower()
-        salt = os.urandom(16)
-        user = User(
-            object_id=guid(upn, record.get("object_id")) or derived(tenant_id, "user", upn),
-            tenant_id=tenant_id,
-            upn=upn,
-            name=record.get("name", upn),
-            salt=salt.hex(),
-            # People choose short passwords, so this hash is a slow one.
-            digest=hashlib.scrypt(record.get("password", "").encode(), salt=salt, n=2**12, r=8, p=1).hex(),
-        )
-        self._principals[upn] = user.object_id
-        return user
 
     def secret(self, owner: str, holder_id: str, record: Mapping[str, Any]) -> Secret:
         """Read one secret of the application named ``owner``."""
@@ -275,6 +257,22 @@ class Planter:
         if is_guid(name):
             return name.lower()
         raise BadSeed(f"{where}: nobody is called {name!r}")
+
+
+def read_grants(where: str, record: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """What a record grants a service principal: those of ``roles``, ``delegated``, ``directory_roles`` that it has.
+
+    Raises:
+        BadSeed: an unknown role or permission.
+    """
+    grants: dict[str, tuple[str, ...]] = {}
+    for key, known in (("roles", APP_ROLE_IDS), ("delegated", sorted(DELEGATED)), ("directory_roles", DIRECTORY_ROLES)):
+        if key not in record:
+            continue
+        grants[key] = tuple(record[key])
+        if unknown := [name for name in grants[key] if name not in known]:
+            raise BadSeed(f"{where}: unknown role {unknown[0]!r}; known: {', '.join(known)}")
+    return grants
 
 
 def _check(kind: str, record: Mapping[str, Any]) -> None:

@@ -99,7 +99,8 @@ class StorageProvider:
         if not isinstance(asked, dict):
             self._invalid(call, "properties")
         changed = account.changed()
-        if (shared := asked.get("allowSharedKeyAccess", account.allow_shared_key)) not in {None, True, False}:
+        shared = asked.get("allowSharedKeyAccess", account.allow_shared_key)
+        if not isinstance(shared, bool | None):
             self._invalid(call, "allowSharedKeyAccess")
         changed.allow_shared_key = shared
         if asked.get("keyPolicy") is not None:

@@ -30,6 +30,7 @@ from azure_sandbox.client import (
     JournalEntry,
     SecretInfo,
     TenantInfo,
+    UserInfo,
 )
 from azure_sandbox.process import spawn
 from azure_sandbox.server import read_address
@@ -44,6 +45,7 @@ __all__ = [
     "Sandbox",
     "SecretInfo",
     "TenantInfo",
+    "UserInfo",
 ]
 
 

@@ -1,11 +1,11 @@
-"""Access tokens as Entra issues them to applications: RS256, v1 claims, one signing key in a JWKS."""
+"""Access tokens as Entra issues them to applications, also for users: RS256, v1 claims, one signing key in a JWKS."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,12 +23,21 @@ class TokenRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who a valid token speaks for: the application, its service principal and its Graph roles at issue."""
+    """Who a valid token speaks for, and what he may do as of its issue.
+
+    Attributes:
+        object_id: of the service principal; of the user, where it speaks for one.
+        roles: Graph app roles of an application.
+        scopes: delegated permissions; a token of an application has none.
+        is_user: whether it speaks for a user.
+    """
 
     tenant_id: str
     app_id: str
     object_id: str
     roles: frozenset[str]
+    scopes: frozenset[str] = frozenset()
+    is_user: bool = False
 
 
 class TokenMint:
@@ -55,26 +64,46 @@ class TokenMint:
             audience: the resource's URI.
             now: the sandbox's instant.
         """
-        issued = int(now.timestamp())
         claims: dict[str, Any] = {
-            "aud": audience,
-            "iss": f"https://sts.windows.net/{tenant_id}/",
-            "iat": issued - 300,
-            "nbf": issued - 300,
-            "exp": issued + LIFETIME_SECONDS,
-            "appid": app_id,
-            "appidacr": "1",
+            **_access_claims(tenant_id, app_id, audience, now),
             "idp": f"https://sts.windows.net/{tenant_id}/",
             "idtyp": "app",
             "oid": object_id,
             "sub": object_id,
-            "tid": tenant_id,
-            "uti": uuid.uuid4().hex[:22],
-            "ver": "1.0",
         }
         if roles:
             claims["roles"] = list(roles)
-        return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": self.key_id, "x5t": self.key_id})
+        return self._sign(claims)
+
+    def issue_for_user(
+        self, *, tenant_id: str, app_id: str, claims: Mapping[str, Any], audience: str, now: datetime
+    ) -> str:
+        """Sign an access token by which an application acts as a user, whom ``claims`` describe."""
+        return self._sign({**_access_claims(tenant_id, app_id, audience, now), **claims})
+
+    def issue_identity(
+        self, *, tenant_id: str, app_id: str, object_id: str, name: str, upn: str, login: str, now: datetime
+    ) -> str:
+        """Sign an id token, which tells the client who signed in."""
+        issued = int(now.timestamp())
+        return self._sign(
+            {
+                "aud": app_id,
+                "iss": f"https://{login}/{tenant_id}/v2.0",
+                "iat": issued - 300,
+                "nbf": issued - 300,
+                "exp": issued + LIFETIME_SECONDS,
+                "name": name,
+                "oid": object_id,
+                "preferred_username": upn,
+                "sub": object_id,
+                "tid": tenant_id,
+                "ver": "2.0",
+            }
+        )
+
+    def _sign(self, claims: Mapping[str, Any]) -> str:
+        return jwt.encode(dict(claims), self._key, algorithm="RS256", headers={"kid": self.key_id, "x5t": self.key_id})
 
     def check(self, authorization: str, *, audiences: Sequence[str], now: datetime) -> Caller:
         """Check an Authorization header.
@@ -105,6 +134,8 @@ class TokenMint:
             raise TokenRefused("CompactToken parsing failed.") from None
         except jwt.InvalidTokenError:
             raise TokenRefused("CompactToken parsing failed.") from None
+        if "appid" not in claims:
+            raise TokenRefused("Access token validation failure. Invalid audience.")  # an id token
         if now.timestamp() >= claims["exp"]:
             raise TokenRefused("Lifetime validation failed, the token is expired.")
         if claims["aud"].rstrip("/") not in audiences:
@@ -114,6 +145,8 @@ class TokenMint:
             app_id=claims["appid"],
             object_id=claims["oid"],
             roles=frozenset(claims.get("roles", ())),
+            scopes=frozenset(claims.get("scp", "").split()),
+            is_user=claims.get("idtyp") == "user",
         )
 
     def jwks(self) -> dict[str, Any]:
@@ -131,6 +164,22 @@ class TokenMint:
                 }
             ]
         }
+
+
+def _access_claims(tenant_id: str, app_id: str, audience: str, now: datetime) -> dict[str, Any]:
+    issued = int(now.timestamp())
+    return {
+        "aud": audience,
+        "iss": f"https://sts.windows.net/{tenant_id}/",
+        "iat": issued - 300,
+        "nbf": issued - 300,
+        "exp": issued + LIFETIME_SECONDS,
+        "appid": app_id,
+        "appidacr": "1",
+        "tid": tenant_id,
+        "uti": uuid.uuid4().hex[:22],
+        "ver": "1.0",
+    }
 
 
 def _base64url(raw: bytes) -> str:

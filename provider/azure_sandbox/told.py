@@ -37,6 +37,8 @@ class ApplicationInfo:
     roles: Sequence[str]
     owners: Sequence[str]
     enabled: bool
+    delegated: Sequence[str] = ()
+    directory_roles: Sequence[str] = ()
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -124,3 +126,31 @@ class AccountInfo:
     allow_shared_key: bool | None
     keys: Mapping[str, str] = field(repr=False)
     key_created_at: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserInfo:
+    """A user.
+
+    Attributes:
+        roles: directory roles by display name.
+        passwords_set: how many passwords he has had, the present one included.
+        password_origin: ``seed``, ``reset`` (by an application), ``change`` (by himself) or ``portal``.
+        password: the clear value, only where he was just made through the control API.
+    """
+
+    object_id: str
+    tenant_id: str
+    upn: str
+    name: str
+    roles: Sequence[str]
+    passwords_set: int
+    password_set_at: str | None
+    password_origin: str | None
+    enabled: bool
+    synchronised: bool
+    federated: bool
+    mfa: bool
+    conditional_access: bool
+    force_change: bool
+    password: str | None = field(default=None, repr=False)

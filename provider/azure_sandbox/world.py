@@ -21,12 +21,17 @@ from azure_sandbox.credential import Secret, make_secret
 from azure_sandbox.directory import Application, Contents, Directory, Principal, ServicePrincipal, Unknown
 from azure_sandbox.faults import Faults
 from azure_sandbox.journal import Journal
-from azure_sandbox.permissions import APP_ROLE_IDS
 from azure_sandbox.policy import AppPolicy
-from azure_sandbox.seed import BadSeed, Planted, Planter, default_seed, plant
+from azure_sandbox.roster import Roster
+from azure_sandbox.seed import BadSeed, Planted, Planter, default_seed, plant, read_grants
+from azure_sandbox.seed_reading import check_keys
 from azure_sandbox.store import Store
 from azure_sandbox.subscriptions import Subscriptions
 from azure_sandbox.tokens import TokenMint
+
+_CHANGEABLE = frozenset(
+    {"enabled", "roles", "delegated", "directory_roles", "owners", "audience", "policy", "behaviour"}
+)
 
 
 class World:
@@ -54,6 +59,7 @@ class World:
         self.directory = Directory(self.store)
         self.faults = Faults()
         self.journal = Journal(self.store)
+        self.roster = Roster(self.directory, self.clock)
         self.subscriptions = Subscriptions(self.directory, self.safe, self.clock)
         if not self.directory.tenants:
             self.load_seed(default_seed() if seed is None else seed)
@@ -150,7 +156,8 @@ class World:
         }
 
     def update_application(self, id_: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Change ``enabled``, ``roles``, ``owners``, ``audience``, ``policy`` or ``behaviour`` of an application.
+        """Change ``enabled``, ``roles``, ``delegated``, ``directory_roles``, ``owners``, ``audience``, ``policy`` or
+        ``behaviour`` of an application.
 
         Raises:
             Unknown: no such application.
@@ -158,11 +165,8 @@ class World:
             ValueError: a setting of the wrong kind.
         """
         application, principal = self._pair(id_)
-        known = {"enabled", "roles", "owners", "audience", "policy", "behaviour"}
-        if unknown := sorted(set(changes) - known):
-            raise BadSeed(f"unknown key {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        if "roles" in changes and (wrong := [role for role in changes["roles"] if role not in APP_ROLE_IDS]):
-            raise BadSeed(f"unknown role {wrong[0]!r}; known: {', '.join(APP_ROLE_IDS)}")
+        check_keys("application", changes, _CHANGEABLE)
+        granted = read_grants(application.name, changes)
         with self.store.transaction():
             if "behaviour" in changes:
                 self.directory.set_behaviour(changes["behaviour"], application)
@@ -173,7 +177,8 @@ class World:
                 application.policy = AppPolicy(**{"policy_id": str(uuid.uuid4()), **policy}) if policy else None
             application.audience = changes.get("audience", application.audience)
             principal.enabled = bool(changes.get("enabled", principal.enabled))
-            principal.roles = tuple(changes.get("roles", principal.roles))
+            for name, names in granted.items():
+                setattr(principal, name, names)
             self.directory.save(application)
             self.directory.save(principal)
         return self.describe(application)
@@ -285,6 +290,8 @@ class World:
             "object_id": application.object_id,
             "service_principal_id": principal.object_id if principal else None,
             "roles": list(principal.roles) if principal else [],
+            "delegated": list(principal.delegated) if principal else [],
+            "directory_roles": list(principal.directory_roles) if principal else [],
             "owners": list(application.owners),
             "enabled": principal.enabled if principal else False,
         }

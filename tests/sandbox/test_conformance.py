@@ -22,12 +22,20 @@ from openapi_core.validation.response.exceptions import InvalidData
 
 from azure_sandbox.exchange import Operation
 from azure_sandbox.graph import Graph
-from azure_sandbox.permissions import APP_ROLE_IDS, ROLES
+from azure_sandbox.permissions import APP_ROLE_IDS, ROLES, SCOPES
 from tests.sandbox.azure import NOBODY, OWNED_BY, Azure
 
 FOLDER = Path(os.environ["CONFORMANCE_DIR"])
 GRAPH_FILE = "graph-v1.0.subset.openapi.json"
-UNDESCRIBED = {"/applications/{id}/owners", "/servicePrincipals/{id}/owners"}
+UNDESCRIBED = {
+    "/applications/{id}/owners",
+    "/servicePrincipals/{id}/owners",
+    "/users",
+    *(f"/users/{{id}}/{member}" for member in ("memberOf", "transitiveMemberOf")),
+    *(f"/users/{{id}}/{member}/microsoft.graph.directoryRole" for member in ("memberOf", "transitiveMemberOf")),
+    "/me",
+    "/me/changePassword",
+}
 PREFIX = "https://graph.microsoft.com/v1.0"
 
 
@@ -86,7 +94,21 @@ def calls(azure: Azure) -> list[httpx.Response]:
     answers += [azure.graph("GET", "/servicePrincipals(appId='00000003-0000-0000-c000-000000000000')", rotator)]
     answers += [azure.graph("GET", "/policies/defaultAppManagementPolicy", reader)]
     answers += [azure.graph("GET", f"/applications/{app.object_id}/appManagementPolicies", reader)]
-    return answers
+    return answers + user_calls(azure)
+
+
+def user_calls(azure: Azure) -> list[httpx.Response]:
+    caller, powerless = azure.app("User.Read.All", "User-PasswordProfile.ReadWrite.All"), azure.app()
+    user = azure.control.create_user(tenant=azure.tenant.tenant_id)
+    path = f"/users/{user.object_id}"
+    everything = "id,accountEnabled,createdDateTime,lastPasswordChangeDateTime,onPremisesSyncEnabled,passwordProfile"
+    profiles = ({"password": "Correct-horse-42-battery", "forceChangePasswordNextSignIn": False}, {"password": "weak"})
+    return [
+        *(azure.graph("GET", place, caller) for place in (path, f"/users/{NOBODY}", f"{path}?$select={everything}")),
+        *(azure.graph("PATCH", path, caller, json={"passwordProfile": profile}) for profile in profiles),
+        azure.graph("GET", path, powerless),
+        azure.graph("PATCH", path, None, json={}),
+    ]
 
 
 def test_graph_answers_as_described(azure: Azure):
@@ -109,7 +131,7 @@ def test_the_check_would_notice_a_wrong_answer(azure: Azure):
 def described_form(operation: Operation) -> str:
     """An operation's pattern as a description writes its path."""
     path = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", operation.pattern.pattern)
-    return path.replace("\\", "").removeprefix("/v1.0").replace("{app_id}", "{appId}")
+    return path.replace("\\", "").removeprefix("/v1.0").replace("{app_id}", "{appId}").replace("{user}", "{id}")
 
 
 def test_every_graph_call_is_described_or_named():
@@ -137,17 +159,23 @@ ROLE_PATHS = {
     "graph.addServicePrincipalPassword": "POST /serviceprincipals/{id}/addpassword",
     "graph.removeServicePrincipalPassword": "POST /serviceprincipals/{id}/removepassword",
     "graph.getDefaultAppManagementPolicy": "GET /policies/defaultappmanagementpolicy",
+    "graph.listUsers": "GET /users",
+    "graph.getUser": "GET /users/{id}",
+    "graph.updateUser": "PATCH /users/{id}",
 }
+UNPUBLISHED = {"graph.listAppManagementPolicies", "graph.listUserMemberOf", "graph.getMe"}
 
 
 def test_every_operation_has_its_published_roles():
     published = json.loads((FOLDER / "graph-permissions.subset.json").read_text())["paths"]
     for operation, path in ROLE_PATHS.items():
-        for form in {path, path.replace("/{id}", "(appid={value})")}:
+        for form in {path, path if "users" in path else path.replace("/{id}", "(appid={value})")}:
             roles = {line["permission"] for line in published[form] if "Application" in line["schemes"]}
             assert ROLES[operation] == roles, form
-    # The published table has only the POST of this one.
-    assert set(ROLES) - set(ROLE_PATHS) == {"graph.listAppManagementPolicies"}
+    assert set(ROLES) - set(ROLE_PATHS) == UNPUBLISHED | {"graph.changePassword"}
+    changers = published["POST /me/changePassword"]
+    assert SCOPES["graph.changePassword"] == {line["permission"] for line in changers}
+    assert not any("Application" in line["schemes"] for line in changers)
     assert frozenset().union(*ROLES.values()) <= set(APP_ROLE_IDS)
 
 
@@ -211,22 +239,24 @@ def test_resource_managers_errors_have_the_described_shape(azure: Azure):
 
 # Whatever the descriptions allow, thrown at the sandbox: no answer may be out of shape, and none a 500.
 
-IMPLEMENTED = ["/applications", "/servicePrincipals", "/policies"]
+IMPLEMENTED = ["/applications", "/servicePrincipals", "/policies", "/users/{id}"]
 
 
 @pytest.mark.full
 @pytest.mark.timeout(900)
 def test_no_described_request_gets_an_undescribed_answer(azure: Azure, tmp_path: Path):
-    rotator = azure.app(OWNED_BY, "Policy.Read.All")
+    rotator = azure.app(OWNED_BY, "Policy.Read.All", "User.Read.All")
     app = azure.app(owners=(rotator.app_id,))
+    user = azure.control.create_user(tenant=azure.tenant.tenant_id)
     document = json.loads((FOLDER / GRAPH_FILE).read_text())
     document["paths"] = {
         path: {method: call for method, call in calls.items() if method in {"get", "post"}}
         for path, calls in document["paths"].items()
-        if path.startswith(tuple(IMPLEMENTED))
+        if path.startswith(tuple(IMPLEMENTED)) and not path.endswith("/resetPassword")
     }
     for path, calls_of_path in document["paths"].items():
-        id_ = app.service_principal_id if path.startswith("/servicePrincipals") else app.object_id
+        ids = {"/servicePrincipals": app.service_principal_id, "/users": user.object_id}
+        id_ = ids.get(path.partition("/{id}")[0], app.object_id)
         known = {"id": [id_, NOBODY, "x"], "appId": [app.app_id, NOBODY, "x"]}
         for parameter in (item for call in calls_of_path.values() for item in call.get("parameters", ())):
             if parameter["in"] == "path":

@@ -102,7 +102,7 @@ PROGRAMS = {
             me = await graph.service_principals_with_app_id(given["rotator"]).get()
             assert [owner.id for owner in owners.value] == [me.id]
             roles = await graph.service_principals.by_service_principal_id(me.id).app_role_assignments.get()
-            print(len(roles.value) == 1)
+            print(len(roles.value) == 3)
         asyncio.run(as_rotator(work))
         """,
     "a foreign application": """
@@ -140,6 +140,27 @@ PROGRAMS = {
                       and after[1].value != before[1].value and after[1].creation_time > before[1].creation_time
                       and str(getattr(after[1].permissions, "value", after[1].permissions)).upper() == "FULL")
         """,
+    "a user signs in through a confidential client, by MSAL": """
+        import msal
+        app = msal.ConfidentialClientApplication(
+            given["rotator"], client_credential=given["secret"],
+            authority="https://login.microsoftonline.com/" + given["tenant"])
+        scopes = ["https://graph.microsoft.com/.default"]
+        good = app.acquire_token_by_username_password(given["user"], given["password"], scopes)
+        bad = app.acquire_token_by_username_password(given["user"], "wrong", scopes)
+        print("access_token" in good and good["id_token_claims"]["preferred_username"] == given["user"]
+              and bad["error_codes"] == [50126])
+        """,
+    "a password is set": """
+        from msgraph.generated.models.password_profile import PasswordProfile
+        from msgraph.generated.models.user import User
+        async def work(graph):
+            profile = PasswordProfile(password="Correct-horse-42-battery", force_change_password_next_sign_in=False)
+            await graph.users.by_user_id(given["user"]).patch(User(password_profile=profile))
+            found = await graph.users.by_user_id(given["user"]).get()
+            print(found.user_principal_name == given["user"])
+        asyncio.run(as_rotator(work))
+        """,
     "a locked account": """
         from azure.core.exceptions import ResourceExistsError
         from azure.mgmt.storage import StorageManagementClient
@@ -157,10 +178,16 @@ def run(azure: Azure, program: str, **more: str) -> subprocess.CompletedProcess[
     import json
 
     rotator, app = azure.rotator_and_workload()
+    azure.control.update_application(
+        rotator.app_id, roles=[OWNED_BY, "User.Read.All", "User-PasswordProfile.ReadWrite.All"], delegated=["User.Read"]
+    )
+    user = azure.control.create_user(tenant=azure.tenant.tenant_id)
     place = {"tenant": azure.tenant.tenant_id, "subscription": str(uuid.uuid4())}
     accounts = [azure.control.create_account(**place, operators=[rotator.app_id]) for _ in range(2)]
     azure.control.lock(accounts[1].resource_id)
     given = {
+        "user": user.upn,
+        "password": user.password,
         "subscription": place["subscription"],
         "account": accounts[0].name,
         "locked_account": accounts[1].name,
