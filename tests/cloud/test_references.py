@@ -1,4 +1,4 @@
-"""``env:`` and ``file:`` references."""
+"""``env:`` and ``file:`` references; those to a vault are in ``test_vault``."""
 
 from __future__ import annotations
 
@@ -91,10 +91,6 @@ def test_bytes_that_are_no_text_are_not_quoted(tmp_path):
     error = refused(f"file:{tmp_path}/secret")
     shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
     assert "canary" not in shown
-
-
-def test_key_vault_comes_later_and_says_so():
-    assert "later release" in refused("keyvault:https://v.vault.azure.net/secrets/a").message
 
 
 @pytest.mark.parametrize("value", ["canary", "canary:x", "Env:canary", "env:canary 8Q~", "env:", "", "literal:canary"])

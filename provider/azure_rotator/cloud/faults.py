@@ -16,6 +16,7 @@ learn.microsoft.com; what was seen beyond them is named at the row.
 from __future__ import annotations
 
 import math
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -241,8 +242,7 @@ def login_failed(attempt: Attempt, error: Exception, *, chain: bool = False, has
 
     response = error.response if isinstance(error, HttpResponseError) else None
     if response is not None:
-        answer = read_answer(response.status_code or 0, _lower(_headers_of(response)), _content_of(response))
-        return login_refused(attempt, answer)
+        return login_refused(attempt, answer_of(response))
     if chain and isinstance(error, ClientAuthenticationError):
         if numbers := numbers_in(str(error)):
             return login_refused(attempt, Answer(status=401, numbers=numbers))
@@ -277,22 +277,16 @@ def unusable_identity(attempt: Attempt) -> RotatorError:
     )
 
 
-def _headers_of(response: Any) -> Mapping[str, str]:
+def answer_of(response: Any) -> Answer:
+    """An answer that azure-core holds in an error of its own; a body that never came whole is no body."""
     headers = getattr(response, "headers", None)
-    return headers if isinstance(headers, Mapping) else {}
-
-
-def _content_of(response: Any) -> bytes:
-    # Two generations of azure-core's responses; a body that never came whole is no body.
+    known = {name.lower(): value for name, value in headers.items()} if isinstance(headers, Mapping) else {}
     try:
+        # Two generations of azure-core's responses.
         content = response.content if hasattr(response, "content") else response.body()
     except Exception:  # noqa: BLE001 - whatever it is, there is nothing to read
-        return b""
-    return content if isinstance(content, bytes) else b""
-
-
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+        content = b""
+    return read_answer(response.status_code or 0, known, content if isinstance(content, bytes) else b"")
 
 
 # --- Graph --------------------------------------------------------------------------------------------------------
@@ -556,6 +550,14 @@ def unreadable(attempt: Attempt, error: Exception, *, applied: str) -> Unavailab
         hint=NETWORK_HINT,
         details=details_of(attempt, None) | {"exception": type(error).__name__},
         applied=_applied(attempt, applied),
+    )
+
+
+def leads_nowhere(error: Exception) -> bool:
+    """Whether a connection failed since the host has no address: there is no such host, whoever asks."""
+    return any(
+        isinstance(one, socket.gaierror) and one.errno in {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", None)}
+        for one in chain(error)
     )
 
 

@@ -1,4 +1,6 @@
-"""``env:NAME`` and ``file:PATH``: credentials that stay where they are and are read at each use, by this process."""
+"""``env:NAME``, ``file:PATH`` and ``keyvault:https://…/secrets/NAME``: credentials that stay where they are and are
+read at each use, by this process.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,10 @@ import re
 from pathlib import Path
 from typing import Final
 
+from azure_rotator.cloud import vault
+from azure_rotator.cloud.credentials import REQUEST_SECONDS
+from azure_rotator.cloud.endpoints import CLOUDS
+from azure_rotator.cloud.loop import LoopThread, shared
 from azure_rotator.domain.errors import Rejected
 from azure_rotator.domain.secrettext import SecretText
 
@@ -16,7 +22,15 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class ProcessReferences:
-    """``References`` over this process's environment and file system."""
+    """``References`` over this process's environment and file system, and Azure Key Vault.
+
+    Args:
+        request_seconds: The limit of one request to Azure. A reference to a vault is read within twice this.
+    """
+
+    def __init__(self, *, request_seconds: float = REQUEST_SECONDS, loop: LoopThread = shared) -> None:
+        self._seconds = request_seconds
+        self._loop = loop
 
     def resolve(self, reference: str) -> SecretText:
         """The value behind a reference. What comes after ``file:`` may be relative to the working directory."""
@@ -26,16 +40,21 @@ class ProcessReferences:
         if scheme == "file":
             return _from_file(rest)
         if scheme == "keyvault":
-            raise _unresolved(
-                reference,
-                "references to Azure Key Vault come with a later release",
-                "use env:NAME or file:PATH, for instance a file that the Key Vault CSI driver mounts",
+            secret = vault.locate(rest)
+            if secret is not None:
+                return vault.read_secret(secret, seconds=self._seconds, loop=self._loop)
+            raise Rejected(  # not named, and nothing was sent: it may lead anywhere
+                "ReferenceUnresolved",
+                "what follows keyvault: is no address of a secret in a vault of a known cloud",
+                hint="as in keyvault:https://NAME.vault.azure.net/secrets/NAME, with a version behind it where one is"
+                f" meant; hosts end in {', '.join(sorted(one.vault_suffix for one in CLOUDS.values()))}",
             )
         # Not named: it may be the secret itself.
         raise Rejected(
             "ReferenceUnresolved",
             "the value is no reference",
-            hint="a reference is env:NAME or file:PATH; put literal: before a value that only looks like one",
+            hint="a reference is env:NAME, file:PATH or keyvault:https://…; put literal: before a value that only looks"
+            " like one",
         )
 
 

@@ -159,8 +159,8 @@ async def _prove(session: Session, account: StorageAccount, key: StorageKey) -> 
     except TimeoutError:
         return faults.timed_out(attempt, seconds, applied="no")
     except Exception as error:  # noqa: BLE001 - nothing of the client's passes: its errors hold the signed request
-        if storage_faults.has_no_blob_service(error):
-            return False
+        if faults.leads_nowhere(error):
+            return False  # premium file shares have no blob service; a DNS zone of its own has another name
         return faults.graph_failed(attempt, error)
     if answer.ok and genuine:
         return True

@@ -6,7 +6,6 @@ of the blob service on learn.microsoft.com; what was seen beyond them is named a
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
@@ -196,15 +195,6 @@ def malformed_key(attempt: Attempt) -> RotatorError:
         f"{attempt.subject}: the key cannot sign a request: it is no base64",
         hint="give the key as Azure shows it",
         details=faults.details_of(attempt, None),
-    )
-
-
-def has_no_blob_service(error: Exception) -> bool:
-    """Whether a connection failed since the account's name leads nowhere: premium file shares have no blob service,
-    accounts with a DNS zone of their own have it under another name."""
-    return any(
-        isinstance(one, socket.gaierror) and one.errno in {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", None)}
-        for one in faults.chain(error)
     )
 
 

@@ -60,10 +60,12 @@ class Sealer(Protocol):
 
 class References(Protocol):
     def resolve(self, reference: str) -> SecretText:
-        """The value behind ``env:NAME`` or ``file:PATH``, read now.
+        """The value behind ``env:NAME``, ``file:PATH`` or ``keyvault:https://…/secrets/NAME``, read now.
 
         Raises:
             Rejected: ``ReferenceUnresolved`` naming the reference.
+            Forbidden: the process's identity may not read the vault: ``AzureAuthFailed``, ``AzurePermissionMissing``.
+            Unavailable: the vault is throttled or gave no usable answer.
         """
         ...
 
