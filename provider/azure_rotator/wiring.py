@@ -90,7 +90,8 @@ def open_store(settings: Settings, entropy: Entropy, *, new: bool = True) -> tup
         store_id = encode_id(entropy.token(ID_BYTES))
         found = opening.create(settings.store_url, store_id=store_id, key_check=key.check_value)
     key = matching_key(key, found.key_check, key_file=settings.key_file, store=location.label)
-    return opening.open_store(settings.store_url, lease_seconds=settings.lease_seconds), EnvelopeSealer(key)
+    uow = opening.open_store(settings.store_url, found=found, lease_seconds=settings.lease_seconds)
+    return uow, EnvelopeSealer(key)
 
 
 def make_engine(

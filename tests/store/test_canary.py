@@ -11,13 +11,13 @@ from azure_rotator.domain.model import Stage
 from azure_rotator.domain.secrettext import SealedFor, SecretText
 from azure_rotator.store.unit_of_work import SqlUnitOfWork
 from tests.store import samples
-from tests.store.inspection import StoreFile
+from tests.store.inspection import Inspection
 from tests.store.samples import FAILURE, LATER, NOW
 
 CANARIES = [f"canary~{number}~8Q~made.up.for.this.test" for number in range(4)]
 
 
-def test_no_credential_is_in_the_files_of_a_store(store: SqlUnitOfWork, file: StoreFile):
+def test_no_credential_is_in_the_files_of_a_store(store: SqlUnitOfWork, outside: Inspection):
     material = os.urandom(32)
     sealer = EnvelopeSealer(Key(material, "a test"))
     target_id, item_id, version_id, next_id = (samples.new_id() for _ in range(4))
@@ -40,13 +40,13 @@ def test_no_credential_is_in_the_files_of_a_store(store: SqlUnitOfWork, file: St
     )
     store.store_pending(claim, pending, LATER, NOW)
     store.defer(claim, FAILURE, attempts=1, next_attempt_at=NOW, status=None, at=NOW)
-    in_the_wal = file.content()
+    in_the_wal = outside.content()
     store.publish(claim, samples.publication(item, pending, current))
     store.drop_item(claim, samples.line(), LATER)
     store.update_target(replace(target, sealed_secret=None, deleted=True, revision=2), samples.line())
-    with_what_was_deleted = file.content()
+    with_what_was_deleted = outside.content()
     store.close()
-    folded_into_one = file.content()
+    folded_into_one = outside.content()
 
     for content in (in_the_wal, with_what_was_deleted, folded_into_one):
         assert not [canary for canary in CANARIES if canary.encode() in content]

@@ -7,7 +7,7 @@ import random
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,8 +21,8 @@ from azure_rotator.store.faults import RuleBroken, translated
 from azure_rotator.store.opening import create, open_store
 from azure_rotator.store.unit_of_work import SqlUnitOfWork
 from tests.store import samples
-from tests.store.conftest import KEY_CHECK, STORE_ID, Opened
-from tests.store.inspection import StoreFile
+from tests.store.conftest import KEY_CHECK, STORE_ID, Opened, on_sqlite
+from tests.store.inspection import Inspection, StoreFile
 from tests.store.samples import FAILURE, LATER, NOW, Scene
 
 # --- a full disk
@@ -75,6 +75,7 @@ WRITES: dict[str, Callable[[Scene], object]] = {
 }
 
 
+@on_sqlite
 @pytest.mark.parametrize("write", WRITES.values(), ids=list(WRITES))
 def test_a_full_disk_changes_nothing_and_is_told(store: SqlUnitOfWork, file: StoreFile, write):
     scene = samples.scene(store)
@@ -94,16 +95,15 @@ def test_a_full_disk_changes_nothing_and_is_told(store: SqlUnitOfWork, file: Sto
 # --- locks
 
 
-def test_a_lock_that_stays_is_told_and_reading_goes_on(store: SqlUnitOfWork, open_again: Opened, file: StoreFile):
+def test_a_lock_that_stays_is_told_and_reading_goes_on(store: SqlUnitOfWork, open_again: Opened, outside: Inspection):
     item, _ = samples.add_item(store)
     hasty = open_again(busy_seconds=0.05)
-    with closing(sqlite3.connect(file.path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with outside.lock():
         with pytest.raises(Unavailable, match="another process holds its lock") as refused:
             hasty.write_audit(samples.line())
         assert hasty.find_item(item_id=item.item_id) == item
-        other.execute("ROLLBACK")
-    assert (refused.value.code, refused.value.details) == ("StoreUnavailable", {"driver_code": "SQLITE_BUSY"})
+    code = "SQLITE_BUSY" if outside.database == "sqlite" else "55P03"
+    assert (refused.value.code, refused.value.details) == ("StoreUnavailable", {"driver_code": code})
     hasty.write_audit(samples.line())
 
 
@@ -113,9 +113,9 @@ def test_twelve_threads_wait_for_one_another(store: SqlUnitOfWork):
     assert len(store.audit_lines()) == 120
 
 
-def test_more_threads_than_connections_is_told(store: SqlUnitOfWork, open_again: Opened):
+def test_more_threads_than_connections_is_told(store: SqlUnitOfWork, open_again: Opened, database: str):
     hasty = open_again(busy_seconds=0.05)
-    held = [hasty._db.engine.connect() for _ in range(24)]
+    held = [hasty._db.engine.connect() for _ in range(24 if database == "sqlite" else 12)]
     with pytest.raises(Unavailable, match="connections are in use"):
         hasty.list_items()
     for connection in held:
@@ -126,6 +126,7 @@ def test_more_threads_than_connections_is_told(store: SqlUnitOfWork, open_again:
 # --- a store that is read-only, or gone
 
 
+@on_sqlite
 def test_a_read_only_store_is_told(store: SqlUnitOfWork, file: StoreFile):
     before = file.everything()
     _set(store, "query_only=ON")
@@ -135,6 +136,7 @@ def test_a_read_only_store_is_told(store: SqlUnitOfWork, file: StoreFile):
     assert file.everything() == before
 
 
+@on_sqlite
 def test_a_store_that_vanished_is_not_made_anew(url: str, tmp_path: Path):
     create(url, store_id=STORE_ID, key_check=KEY_CHECK)
     with open_store(url) as store:
@@ -159,6 +161,7 @@ def _read_everything(store: SqlUnitOfWork) -> None:
     store.events()
 
 
+@on_sqlite
 def test_a_damaged_page_is_never_read_as_data(url: str, tmp_path: Path):
     create(url, store_id=STORE_ID, key_check=KEY_CHECK)
     with open_store(url) as store:
@@ -186,6 +189,7 @@ def test_a_damaged_page_is_never_read_as_data(url: str, tmp_path: Path):
     path.write_bytes(whole)
 
 
+@on_sqlite
 def test_text_that_is_no_text_is_corruption(store: SqlUnitOfWork, file: StoreFile):
     item, _ = samples.add_item(store)
     file.execute("UPDATE items SET description = CAST(x'ff' AS TEXT)")
@@ -240,6 +244,11 @@ def test_sqlite_errors_are_told_by_their_code(number: int, code: str | None):
 
 POSTGRESQL_CODES = {
     "no connection": (None, "StoreUnavailable"),
+    "stood still in a transaction": ("25P03", "StoreUnavailable"),
+    "serialisation": ("40001", "StoreUnavailable"),
+    "no such schema": ("3F000", "StoreUnavailable"),
+    "not allowed": ("42501", "StoreUnavailable"),
+    "given up": ("57014", "StoreUnavailable"),
     "connection lost": ("08006", "StoreUnavailable"),
     "wrong password": ("28P01", "StoreUnavailable"),
     "no such database": ("3D000", "StoreUnavailable"),
@@ -251,7 +260,8 @@ POSTGRESQL_CODES = {
     "a read-only replica": ("25006", "StoreUnavailable"),
     "data corrupted": ("XX001", "StoreCorrupt"),
     "index corrupted": ("XX002", "StoreCorrupt"),
-    "syntax error": ("42601", None),
+    "syntax error": ("42601", "InternalError"),
+    "a value that does not fit": ("22001", "InternalError"),
 }
 
 
@@ -272,9 +282,15 @@ def test_a_broken_rule_is_told_by_its_name_on_both_databases():
 
 
 def test_a_broken_rule_that_is_not_ours_is_a_bug():
-    for error in (sqlite3.IntegrityError("FOREIGN KEY constraint failed"), Exception()):
-        with pytest.raises(IntegrityError), translated("x"):
-            raise IntegrityError("INSERT", {}, error)
+    with pytest.raises(IntegrityError), translated("x"):
+        raise IntegrityError("INSERT", {}, sqlite3.IntegrityError("FOREIGN KEY constraint failed"))
+    diagnostics = SimpleNamespace(sqlstate="23503", table_name="items", constraint_name="fk_items_target_id")
+    driver_error = type("Error", (Exception,), {"diag": diagnostics})("Key (target_id)=(canary) is not present")
+    with pytest.raises(RotatorError) as told, translated("x"):
+        raise IntegrityError("INSERT", {}, driver_error)
+    assert told.value.code == "InternalError"
+    assert told.value.details["constraint_name"] == "fk_items_target_id"
+    assert "canary" not in f"{told.value} {told.value.details}"
 
 
 # --- processes that fork

@@ -12,7 +12,7 @@ from azure_rotator.domain.model import Stage, Trigger
 from azure_rotator.store.steps import Steps
 from azure_rotator.store.unit_of_work import SqlUnitOfWork
 from tests.store import samples
-from tests.store.inspection import StoreFile
+from tests.store.inspection import NOW, Inspection
 from tests.store.samples import FAILURE, LATER, Scene
 
 Step = Callable[[Scene], object]
@@ -44,29 +44,29 @@ FENCED: dict[str, Step] = {
 }
 
 
-def _taken_over(scene: Scene, file: StoreFile) -> None:
-    file.run_out_leases()
+def _taken_over(scene: Scene, outside: Inspection) -> None:
+    outside.run_out_leases()
     samples.claimed(scene.store, scene.made, "worker-2")
 
 
-def _lane_taken_over(scene: Scene, file: StoreFile) -> None:
+def _lane_taken_over(scene: Scene, outside: Inspection) -> None:
     """The rotation is still ours by its own row, but somebody else writes to the same Azure object by now."""
-    file.run_out_leases()
+    outside.run_out_leases()
     other, _ = samples.add_item(scene.store)
     samples.started(scene.store, other.item_id)
 
 
-def _given_back(scene: Scene, file: StoreFile) -> None:
+def _given_back(scene: Scene, outside: Inspection) -> None:
     scene.store.release(scene.claim)
 
 
-def _closed_by_a_delete(scene: Scene, file: StoreFile) -> None:
-    file.run_out_leases()
+def _closed_by_a_delete(scene: Scene, outside: Inspection) -> None:
+    outside.run_out_leases()
     delete = samples.rotation(scene.item.item_id, trigger=Trigger.DELETE)
     scene.store.begin_delete(delete, revision=scene.item.revision)
 
 
-LOSSES: dict[str, Callable[[Scene, StoreFile], None]] = {
+LOSSES: dict[str, Callable[[Scene, Inspection], None]] = {
     "taken over by another worker": _taken_over,
     "its lane taken over": _lane_taken_over,
     "given back": _given_back,
@@ -76,24 +76,24 @@ LOSSES: dict[str, Callable[[Scene, StoreFile], None]] = {
 
 @pytest.mark.parametrize("lose", LOSSES.values(), ids=list(LOSSES))
 @pytest.mark.parametrize("step", FENCED.values(), ids=list(FENCED))
-def test_a_lost_lease_changes_nothing(store: SqlUnitOfWork, file: StoreFile, step: Step, lose):
+def test_a_lost_lease_changes_nothing(store: SqlUnitOfWork, outside: Inspection, step: Step, lose):
     scene = samples.scene(store)
-    lose(scene, file)
-    before = file.everything()
+    lose(scene, outside)
+    before = outside.everything()
     with pytest.raises(LeaseLost) as lost:
         step(scene)
-    assert file.everything() == before
+    assert outside.everything() == before
     assert lost.value.code == "ItemLocked"
     assert scene.made.rotation_id in lost.value.message
 
 
-def test_a_forged_fence_is_refused(store: SqlUnitOfWork, file: StoreFile):
+def test_a_forged_fence_is_refused(store: SqlUnitOfWork, outside: Inspection):
     claim = samples.scene(store).claim
-    before = file.everything()
+    before = outside.everything()
     for forged in (replace(claim, fence=claim.fence + 1), replace(claim, permit_fence=0), replace(claim, worker="x")):
         with pytest.raises(LeaseLost):
             store.begin_minting(forged, LATER, samples.mint(forged))
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
 def test_the_table_has_every_fenced_method():
@@ -102,18 +102,18 @@ def test_the_table_has_every_fenced_method():
 
 
 @pytest.mark.parametrize("step", FENCED.values(), ids=list(FENCED))
-def test_every_commit_extends_lease_and_permit_alike(store: SqlUnitOfWork, file: StoreFile, step: Step):
+def test_every_commit_extends_lease_and_permit_alike(store: SqlUnitOfWork, outside: Inspection, step: Step):
     scene = samples.scene(store)
-    file.run_out_leases()
+    outside.run_out_leases()
     step(scene)
-    held = "lease_until > (julianday('now') - 2440587.5) * 86400.0 + 25"
-    rotation = file.execute(f"SELECT 1 FROM rotations WHERE rotation_id = ? AND {held}", scene.made.rotation_id)  # noqa: S608
-    permit = file.execute(f"SELECT 1 FROM permits WHERE lane = ? AND {held}", scene.made.lane)  # noqa: S608
+    held = f"lease_until > {NOW[outside.database]} + 25"
+    rotation = outside.execute(f"SELECT 1 FROM rotations WHERE rotation_id = ? AND {held}", scene.made.rotation_id)  # noqa: S608
+    permit = outside.execute(f"SELECT 1 FROM permits WHERE lane = ? AND {held}", scene.made.lane)  # noqa: S608
     assert (rotation, permit) == ([(1,)], [(1,)])
 
 
-def test_a_lease_that_ran_out_but_was_not_taken_still_commits(store: SqlUnitOfWork, file: StoreFile):
+def test_a_lease_that_ran_out_but_was_not_taken_still_commits(store: SqlUnitOfWork, outside: Inspection):
     scene = samples.scene(store)
-    file.run_out_leases()
+    outside.run_out_leases()
     store.begin_minting(scene.claim, LATER, samples.mint(scene.claim))
     assert store.claim(scene.made.rotation_id, "worker-2", LATER) is None

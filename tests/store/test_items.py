@@ -23,7 +23,7 @@ from azure_rotator.domain.model import (
 from azure_rotator.domain.secrettext import SealedBytes
 from azure_rotator.store.unit_of_work import SqlUnitOfWork
 from tests.store import samples
-from tests.store.inspection import StoreFile
+from tests.store.inspection import Inspection
 from tests.store.samples import FAILURE, LATER, NOW
 
 # --- targets
@@ -50,16 +50,16 @@ def test_a_target_is_read_as_it_was_written(store: SqlUnitOfWork):
         store.find_target(name="/a", target_id="b")
 
 
-def test_a_targets_update_replaces_the_row_that_was_read(store: SqlUnitOfWork, file: StoreFile):
+def test_a_targets_update_replaces_the_row_that_was_read(store: SqlUnitOfWork, outside: Inspection):
     target = samples.add_target(store)
     newer = replace(target, description="new", secret_reference="env:X", sealed_secret=None, version=2, revision=2)
     store.update_target(newer, samples.line("update_target", target.name))
     assert store.find_target(target_id=target.target_id) == newer
-    before = file.everything()
+    before = outside.everything()
     with pytest.raises(Conflict, match=target.name) as refused:
         store.update_target(replace(target, description="from an old look", revision=2), samples.line())
     assert refused.value.code == "ItemLocked"
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
 def test_a_deleted_target_is_found_by_its_id_only_and_frees_its_name(store: SqlUnitOfWork):
@@ -76,10 +76,10 @@ def test_a_deleted_target_is_found_by_its_id_only_and_frees_its_name(store: SqlU
         store.update_target(replace(gone, deleted=False, name="/else", revision=3), samples.line())
 
 
-def test_two_targets_never_share_a_name(store: SqlUnitOfWork, file: StoreFile):
+def test_two_targets_never_share_a_name(store: SqlUnitOfWork, outside: Inspection):
     first = samples.add_target(store, name="/azure/one")
     other = samples.add_target(store, name="/azure/two")
-    before = file.everything()
+    before = outside.everything()
     attempts: list[Callable[[], None]] = [
         lambda: store.insert_target(samples.target(name=first.name), samples.line()),
         lambda: store.update_target(replace(other, name=first.name, revision=2), samples.line()),
@@ -88,17 +88,17 @@ def test_two_targets_never_share_a_name(store: SqlUnitOfWork, file: StoreFile):
         with pytest.raises(Conflict, match=first.name) as refused:
             attempt()
         assert (refused.value.code, bool(refused.value.hint)) == ("NameConflict", True)
-        assert file.everything() == before
+        assert outside.everything() == before
 
 
-def test_a_target_that_an_item_came_to_use_meanwhile_is_not_deleted(store: SqlUnitOfWork, file: StoreFile):
+def test_a_target_that_an_item_came_to_use_meanwhile_is_not_deleted(store: SqlUnitOfWork, outside: Inspection):
     target = samples.add_target(store)
     samples.add_item(store, target_id=target.target_id)
-    before = file.everything()
+    before = outside.everything()
     with pytest.raises(Conflict, match="is used by") as refused:
         store.update_target(replace(target, deleted=True, sealed_secret=None, revision=2), samples.line())
     assert refused.value.code == "TargetInUse"
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
 # --- items
@@ -191,7 +191,7 @@ NOT_MANAGED_TWICE = {
 
 
 @pytest.mark.parametrize(("stage", "free"), NOT_MANAGED_TWICE.items(), ids=[stage.value for stage in NOT_MANAGED_TWICE])
-def test_a_credential_belongs_to_one_item(store: SqlUnitOfWork, file: StoreFile, stage: Stage, free: bool):
+def test_a_credential_belongs_to_one_item(store: SqlUnitOfWork, outside: Inspection, stage: Stage, free: bool):
     holder = samples.item(samples.add_target(store).target_id, name="/holder")
     made = samples.rotation(holder.item_id, state=RotationState.DONE)
     held = samples.version(holder.item_id, made.rotation_id, stage=stage)
@@ -199,7 +199,7 @@ def test_a_credential_belongs_to_one_item(store: SqlUnitOfWork, file: StoreFile,
     item = samples.item(holder.target_id, name="/second")
     create = samples.rotation(item.item_id, state=RotationState.DONE)
     twin = samples.version(item.item_id, create.rotation_id, key_id=held.key_id.swapcase())
-    before = file.everything()
+    before = outside.everything()
     if free:
         store.insert_item(item, twin, create, samples.line())
         return
@@ -208,7 +208,7 @@ def test_a_credential_belongs_to_one_item(store: SqlUnitOfWork, file: StoreFile,
     assert refused.value.code == "CredentialAlreadyManaged"
     assert refused.value.details == {"key_id": twin.key_id, "holder": "/holder"}
     assert refused.value.hint
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
 def test_many_at_once_create_one_item_of_a_name(store: SqlUnitOfWork):
@@ -228,21 +228,21 @@ def test_many_at_once_create_one_item_of_a_name(store: SqlUnitOfWork):
 
 
 @pytest.mark.parametrize("deleted", [True, False], ids=["deleted meanwhile", "never there"])
-def test_no_item_is_made_on_a_target_that_is_gone(store: SqlUnitOfWork, file: StoreFile, deleted: bool):
+def test_no_item_is_made_on_a_target_that_is_gone(store: SqlUnitOfWork, outside: Inspection, deleted: bool):
     target_id = samples.new_id()
     if deleted:
         target = samples.add_target(store)
         store.update_target(replace(target, deleted=True, revision=2), samples.line())
         target_id = target.target_id
     item = samples.item(target_id)
-    before = file.everything()
+    before = outside.everything()
     with pytest.raises(NotFound) as refused:
         store.insert_item(item, None, samples.rotation(item.item_id), samples.line())
     assert refused.value.code == "TargetNotFound"
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
-def test_an_update_replaces_settings_of_the_row_that_was_read(store: SqlUnitOfWork, file: StoreFile):
+def test_an_update_replaces_settings_of_the_row_that_was_read(store: SqlUnitOfWork, outside: Inspection):
     item, _ = samples.add_item(store)
     newer = replace(
         item,
@@ -262,11 +262,11 @@ def test_an_update_replaces_settings_of_the_row_that_was_read(store: SqlUnitOfWo
     )
     store.update_item(newer, samples.line("update_item", item.name))
     assert store.find_item(item_id=item.item_id) == newer
-    before = file.everything()
+    before = outside.everything()
     with pytest.raises(Conflict, match=item.name) as refused:
         store.update_item(replace(item, description="from an old look", revision=2), samples.line())
     assert refused.value.code == "ItemLocked"
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
 def test_an_update_writes_back_nothing_that_rotations_and_reads_wrote(store: SqlUnitOfWork):
@@ -295,7 +295,7 @@ def test_an_update_does_not_take_a_name_that_is_taken(store: SqlUnitOfWork):
     assert refused.value.code == "NameConflict"
 
 
-def test_a_corrected_value_comes_with_the_items_new_settings(store: SqlUnitOfWork, file: StoreFile):
+def test_a_corrected_value_comes_with_the_items_new_settings(store: SqlUnitOfWork, outside: Inspection):
     item = samples.item(samples.add_target(store).target_id)
     create = samples.rotation(item.item_id, state=RotationState.DONE)
     adopted = samples.version(item.item_id, create.rotation_id, number=0, origin=Origin.ADOPTED, sealed_value=None)
@@ -306,7 +306,7 @@ def test_a_corrected_value_comes_with_the_items_new_settings(store: SqlUnitOfWor
     assert list(store.versions(item.item_id)) == [corrected]
     assert store.find_item(item_id=item.item_id) == newer
 
-    before = file.everything()
+    before = outside.everything()
     attempts: list[tuple[Any, Any]] = [
         (newer, corrected),
         (replace(item, revision=3), replace(corrected, version_id="nowhere")),
@@ -315,7 +315,7 @@ def test_a_corrected_value_comes_with_the_items_new_settings(store: SqlUnitOfWor
         with pytest.raises(Conflict) as refused:
             store.correct_value(stale_item, stale_version, samples.line())
         assert refused.value.code == "ItemLocked"
-        assert file.everything() == before
+        assert outside.everything() == before
 
 
 def test_a_read_is_recorded_without_a_new_revision(store: SqlUnitOfWork):

@@ -11,7 +11,7 @@ from azure_rotator.domain.errors import Conflict, NotFound, RotatorError
 from azure_rotator.domain.model import ItemState, Origin, Rotation, RotationState, Stage, Trigger, Version
 from azure_rotator.store.unit_of_work import SqlUnitOfWork
 from tests.store import samples
-from tests.store.inspection import StoreFile
+from tests.store.inspection import Inspection
 from tests.store.samples import DAY, FAILURE, LATER, NOW
 
 # --- attaching
@@ -91,13 +91,13 @@ def test_many_at_once_insert_one(store: SqlUnitOfWork):
     ids=["deleting", "undoing", "gone"],
 )
 def test_nothing_is_begun_for_an_item_that_goes_away(
-    store: SqlUnitOfWork, file: StoreFile, state: ItemState | None, code: str
+    store: SqlUnitOfWork, outside: Inspection, state: ItemState | None, code: str
 ):
     item_id = samples.new_id()
     if state is not None:
         item, _ = samples.add_item(store, state=state)
         item_id = item.item_id
-    before = file.everything()
+    before = outside.everything()
     minting = samples.rotation(item_id, state=RotationState.MINTED)
     adopted = samples.version(item_id, minting.rotation_id, stage=Stage.PENDING, number=2)
     with pytest.raises(RotatorError) as refused:
@@ -105,7 +105,7 @@ def test_nothing_is_begun_for_an_item_that_goes_away(
     with pytest.raises(RotatorError) as also_refused:
         store.insert_adoption(minting, adopted)
     assert (refused.value.code, also_refused.value.code) == (code, code)
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
 # --- reading
@@ -200,25 +200,25 @@ def test_an_adoption_is_a_rotation_that_starts_minted(store: SqlUnitOfWork):
     assert list(store.versions(item.item_id)) == [current, pending]
 
 
-def test_an_adoption_does_not_cross_a_rotation(store: SqlUnitOfWork, file: StoreFile):
+def test_an_adoption_does_not_cross_a_rotation(store: SqlUnitOfWork, outside: Inspection):
     item, _ = samples.add_item(store)
     store.insert_rotation(samples.rotation(item.item_id))
-    before = file.everything()
+    before = outside.everything()
     with pytest.raises(Conflict, match=item.name) as refused:
         store.insert_adoption(*_adoption(item.item_id))
     assert refused.value.code == "ItemLocked"
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
-def test_what_another_item_holds_is_not_adopted(store: SqlUnitOfWork, file: StoreFile):
+def test_what_another_item_holds_is_not_adopted(store: SqlUnitOfWork, outside: Inspection):
     holder, held = samples.add_item(store)
     item, _ = samples.add_item(store)
     made, pending = _adoption(item.item_id)
-    before = file.everything()
+    before = outside.everything()
     with pytest.raises(Conflict, match=holder.name) as refused:
         store.insert_adoption(made, replace(pending, key_id=held.key_id.lower()))
     assert refused.value.code == "CredentialAlreadyManaged"
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
 # --- deletes
@@ -271,27 +271,27 @@ def test_a_second_delete_attaches_to_the_open_one(store: SqlUnitOfWork):
     assert store.begin_delete(_delete(item.item_id), revision=item.revision) == first, "whatever it read"
 
 
-def test_a_delete_of_what_was_changed_meanwhile_is_refused(store: SqlUnitOfWork, file: StoreFile):
+def test_a_delete_of_what_was_changed_meanwhile_is_refused(store: SqlUnitOfWork, outside: Inspection):
     item, _ = samples.add_item(store)
-    before = file.everything()
+    before = outside.everything()
     for revision in (item.revision - 1, item.revision + 1):
         with pytest.raises(Conflict, match=item.name) as refused:
             store.begin_delete(_delete(item.item_id), revision=revision)
         assert refused.value.code == "ItemLocked"
     with pytest.raises(Conflict):
         store.begin_delete(_delete("nowhere"), revision=1)
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
-def test_a_delete_waits_for_a_running_rotation_and_for_no_dead_one(store: SqlUnitOfWork, file: StoreFile):
+def test_a_delete_waits_for_a_running_rotation_and_for_no_dead_one(store: SqlUnitOfWork, outside: Inspection):
     item, _ = samples.add_item(store)
     running, _, _ = samples.with_pending(store, item.item_id)
-    before = file.everything()
+    before = outside.everything()
     with pytest.raises(Conflict, match=running.rotation_id) as refused:
         store.begin_delete(_delete(item.item_id), revision=item.revision)
     assert refused.value.code == "ItemLocked"
-    assert file.everything() == before
-    file.run_out_leases()
+    assert outside.everything() == before
+    outside.run_out_leases()
     delete = _delete(item.item_id)
     assert store.begin_delete(delete, revision=item.revision) == delete
 
@@ -329,16 +329,16 @@ def test_what_a_refused_delete_closed_for_good_stays_closed(store: SqlUnitOfWork
     assert store.insert_rotation(again) == again
 
 
-def test_nothing_is_inserted_twice_under_one_key(store: SqlUnitOfWork, file: StoreFile):
+def test_nothing_is_inserted_twice_under_one_key(store: SqlUnitOfWork, outside: Inspection):
     """Whatever the code does, the database refuses."""
     item, _ = samples.add_item(store)
     store.insert_rotation(samples.rotation(item.item_id, idempotency_key="k"))
     other = samples.item(item.target_id, name="/prod/other")
-    before = file.everything()
+    before = outside.everything()
     with pytest.raises(Conflict) as refused:
         store.insert_item(other, None, samples.rotation(other.item_id, idempotency_key="k"), samples.line())
     assert refused.value.code == "ItemLocked"
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
 def test_not_found_is_told_apart_from_locked(store: SqlUnitOfWork):
@@ -365,15 +365,15 @@ def test_an_adoption_closes_a_parked_rotation(store: SqlUnitOfWork):
     assert found.closed
 
 
-def test_an_adoption_waits_for_what_a_failed_rotation_left_in_azure(store: SqlUnitOfWork, file: StoreFile):
+def test_an_adoption_waits_for_what_a_failed_rotation_left_in_azure(store: SqlUnitOfWork, outside: Inspection):
     item, _ = samples.add_item(store)
     _, claim, _ = samples.with_pending(store, item.item_id)
     store.fail(claim, FAILURE, event=None, audit=samples.line(), undo_item=False, at=NOW)
     store.release(claim)
-    before = file.everything()
+    before = outside.everything()
     with pytest.raises(Conflict, match="not finished"):
         store.insert_adoption(*_adoption(item.item_id))
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
 def test_an_operation_that_backs_off_is_hastened(store: SqlUnitOfWork):
@@ -413,15 +413,15 @@ def test_a_create_that_only_is_planned_is_withdrawn_although_its_lane_is_busy(st
     assert not store.withdraw_create(made.rotation_id, samples.line(), NOW)
 
 
-def test_a_create_that_somebody_works_on_is_not_withdrawn(store: SqlUnitOfWork, file: StoreFile):
+def test_a_create_that_somebody_works_on_is_not_withdrawn(store: SqlUnitOfWork, outside: Inspection):
     target = samples.add_target(store)
     item = samples.item(target.target_id, state=ItemState.CREATING)
     made = samples.rotation(item.item_id, trigger=Trigger.CREATE)
     store.insert_item(item, None, made, samples.line())
     samples.claimed(store, made)
-    before = file.everything()
+    before = outside.everything()
     assert not store.withdraw_create(made.rotation_id, samples.line(), NOW)
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
 def test_whether_an_item_ever_minted(store: SqlUnitOfWork):

@@ -15,7 +15,7 @@ from azure_rotator.domain.ports import Claim, LaneClaim
 from azure_rotator.store.unit_of_work import SqlUnitOfWork
 from tests.store import samples
 from tests.store.conftest import Opened
-from tests.store.inspection import StoreFile
+from tests.store.inspection import Inspection
 from tests.store.samples import DAY, LANE, LATER, NOW
 
 SECOND = timedelta(seconds=1)
@@ -35,9 +35,9 @@ def _held(store: SqlUnitOfWork) -> Rotation:
     return made
 
 
-def _run_out(store: SqlUnitOfWork, file: StoreFile) -> Rotation:
+def _run_out(store: SqlUnitOfWork, outside: Inspection) -> Rotation:
     made = _held(store)
-    file.run_out_leases()
+    outside.run_out_leases()
     return made
 
 
@@ -67,7 +67,7 @@ def _elsewhere_on_hold(store: SqlUnitOfWork) -> Rotation:
     return _due(store)
 
 
-CLAIMABLE: dict[str, tuple[Callable[[SqlUnitOfWork, StoreFile], Rotation], bool]] = {
+CLAIMABLE: dict[str, tuple[Callable[[SqlUnitOfWork, Inspection], Rotation], bool]] = {
     "due now": (lambda store, _: _due(store), True),
     "due in a second": (lambda store, _: _due(store, next_attempt_at=NOW + SECOND), False),
     "overdue": (lambda store, _: _due(store, next_attempt_at=NOW - DAY), True),
@@ -87,8 +87,8 @@ CLAIMABLE: dict[str, tuple[Callable[[SqlUnitOfWork, StoreFile], Rotation], bool]
 
 
 @pytest.mark.parametrize(("prepare", "claimable"), CLAIMABLE.values(), ids=list(CLAIMABLE))
-def test_who_may_claim(store: SqlUnitOfWork, file: StoreFile, prepare, claimable: bool):
-    made = prepare(store, file)
+def test_who_may_claim(store: SqlUnitOfWork, outside: Inspection, prepare, claimable: bool):
+    made = prepare(store, outside)
     before = store.get_rotation(made.rotation_id)
     claim = store.claim(made.rotation_id, "worker-9", NOW)
     after = store.get_rotation(made.rotation_id)
@@ -101,13 +101,13 @@ def test_who_may_claim(store: SqlUnitOfWork, file: StoreFile, prepare, claimable
         assert (claim.fence, claim.lane, claim.worker) == (before.fence + 1, LANE, "worker-9")
 
 
-def test_every_claim_has_a_fence_of_its_own(store: SqlUnitOfWork, file: StoreFile):
+def test_every_claim_has_a_fence_of_its_own(store: SqlUnitOfWork, outside: Inspection):
     made = _due(store)
     fences = []
     for worker in ("a", "b", "a"):
         claim = samples.claimed(store, made, worker)
         fences.append((claim.fence, claim.permit_fence))
-        file.run_out_leases()
+        outside.run_out_leases()
     assert fences == [(1, 1), (2, 2), (3, 3)]
 
 
@@ -143,34 +143,34 @@ def _lane_claim(store: SqlUnitOfWork) -> LaneClaim:
 @pytest.mark.parametrize(
     "take", [lambda store: samples.claimed(store, _due(store)), _lane_claim], ids=["claim", "lane"]
 )
-def test_extending_keeps_others_out(store: SqlUnitOfWork, file: StoreFile, take):
+def test_extending_keeps_others_out(store: SqlUnitOfWork, outside: Inspection, take):
     claim: Claim | LaneClaim = take(store)
-    file.run_out_leases()
+    outside.run_out_leases()
     store.extend(claim)
     assert store.claim_lane(LANE, "worker-2", NOW) is None
     store.release(claim)
     assert store.claim_lane(LANE, "worker-2", NOW) is not None
 
 
-def test_a_lane_that_was_taken_over_is_not_extended_and_not_given_back(store: SqlUnitOfWork, file: StoreFile):
+def test_a_lane_that_was_taken_over_is_not_extended_and_not_given_back(store: SqlUnitOfWork, outside: Inspection):
     claim = _lane_claim(store)
-    file.run_out_leases()
+    outside.run_out_leases()
     assert store.claim_lane(LANE, "worker-2", NOW) is not None
-    before = file.everything()
+    before = outside.everything()
     with pytest.raises(LeaseLost):
         store.extend(claim)
     store.release(claim)
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
-def test_giving_back_what_was_taken_over_takes_nothing_from_the_new_holder(store: SqlUnitOfWork, file: StoreFile):
+def test_giving_back_what_was_taken_over_takes_nothing_from_the_new_holder(store: SqlUnitOfWork, outside: Inspection):
     made = _due(store)
     claim = samples.claimed(store, made)
-    file.run_out_leases()
+    outside.run_out_leases()
     samples.claimed(store, made, "worker-2")
-    before = file.everything()
+    before = outside.everything()
     store.release(claim)
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
 def test_giving_back_frees_the_lane_for_the_next_rotation(store: SqlUnitOfWork):

@@ -20,7 +20,7 @@ from azure_rotator.domain.model import (
 from azure_rotator.domain.secrettext import SealedBytes
 from azure_rotator.store.unit_of_work import SqlUnitOfWork
 from tests.store import samples
-from tests.store.inspection import StoreFile
+from tests.store.inspection import Inspection
 from tests.store.samples import DAY, FAILURE, LATER, NOW, Scene
 
 
@@ -153,31 +153,31 @@ def test_a_third_secret_brings_the_retirement_of_the_oldest_forward(store: SqlUn
 
 
 @pytest.mark.parametrize("gone", ["pending", "current", "item"])
-def test_a_publication_that_does_not_fit_the_rows_changes_nothing(store: SqlUnitOfWork, file: StoreFile, gone: str):
+def test_a_publication_that_does_not_fit_the_rows_changes_nothing(store: SqlUnitOfWork, outside: Inspection, gone: str):
     item, current = samples.add_item(store)
     _, claim, pending = samples.with_pending(store, item.item_id)
     if gone == "item":
-        file.execute("UPDATE rotations SET item_id = 'nowhere' WHERE rotation_id = ?", claim.rotation_id)
+        outside.execute("UPDATE rotations SET item_id = 'nowhere' WHERE rotation_id = ?", claim.rotation_id)
     else:
         wrong = {"pending": pending, "current": current}[gone]
-        file.execute("UPDATE versions SET stage = 'revoked' WHERE version_id = ?", wrong.version_id)
-    before = file.everything()
+        outside.execute("UPDATE versions SET stage = 'revoked' WHERE version_id = ?", wrong.version_id)
+    before = outside.everything()
     with pytest.raises(Corrupt, match=claim.rotation_id) as refused:
         store.publish(claim, samples.publication(item, pending, current))
     assert refused.value.code == "StoreCorrupt"
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
-def test_a_keyid_that_another_item_holds_is_not_stored_as_pending(store: SqlUnitOfWork, file: StoreFile):
+def test_a_keyid_that_another_item_holds_is_not_stored_as_pending(store: SqlUnitOfWork, outside: Inspection):
     _, held = samples.add_item(store)
     item, _ = samples.add_item(store)
     _, claim = samples.started(store, item.item_id)
-    before = file.everything()
+    before = outside.everything()
     twin = samples.version(item.item_id, claim.rotation_id, number=2, stage=Stage.PENDING, key_id=held.key_id.lower())
     with pytest.raises(Conflict) as refused:
         store.store_pending(claim, twin, LATER, NOW)
     assert refused.value.code == "CredentialAlreadyManaged"
-    assert file.everything() == before
+    assert outside.everything() == before
 
 
 # --- after the publication

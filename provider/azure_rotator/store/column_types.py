@@ -121,3 +121,20 @@ def _sqlite_now(element: database_now, compiler: SQLCompiler, **options: Any) ->
 def _postgresql_now(element: database_now, compiler: SQLCompiler, **options: Any) -> str:
     # Not clock_timestamp(): it is volatile, so no index bounds a comparison with it (55 ms against 1.4 ms a poll).
     return "CAST(extract(epoch FROM statement_timestamp()) AS DOUBLE PRECISION)"
+
+
+class by_code_point(FunctionElement[str]):  # noqa: N801 - used like an SQL function
+    """A text to order by: the same order on every database, whatever its language is."""
+
+    type = String()
+    inherit_cache = True
+
+
+@compiles(by_code_point)
+def _as_it_is(element: by_code_point, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(by_code_point, "postgresql")
+def _in_c(element: by_code_point, compiler: SQLCompiler, **options: Any) -> str:
+    return f'{compiler.process(element.clauses, **options)} COLLATE "C"'

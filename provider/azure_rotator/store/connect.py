@@ -4,6 +4,12 @@ SQLite: WAL with ``synchronous=FULL`` (a committed intent survives a power cut),
 transaction that writes is ``BEGIN IMMEDIATE``: it waits for the lock at its first statement, where waiting is safe, and
 never has to upgrade a read to a write, which SQLite answers with "locked" at once. A transaction that only reads sees
 one snapshot and waits for nobody. A connection serves one thread at a time.
+
+PostgreSQL: a transaction that writes is READ COMMITTED and locks the rows that it decides by; one that only reads sees
+one snapshot. Whatever its databases and roles have as defaults, durability and isolation are ours.
+
+A store belongs to a key, which may be changed while processes work. Every statement that stores a sealed value
+therefore first makes sure that the key is still the one that this process seals with, and keeps it so until its commit.
 """
 
 from __future__ import annotations
@@ -14,18 +20,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 
-from azure_rotator.domain.errors import Unavailable
+from azure_rotator.domain.errors import Corrupt, Unavailable
+from azure_rotator.store import postgresql
+from azure_rotator.store.column_types import Sealed
 from azure_rotator.store.faults import translated
 from azure_rotator.store.location import Location
+from azure_rotator.store.tables import meta
 
 BUSY_SECONDS = 30.0
 _CONNECTIONS = 24
+# A server has a hundred for everybody, and a thread needs one for moments only.
+_POSTGRESQL_CONNECTIONS, _POSTGRESQL_KEPT = 12, 4
 _READS = "azure_rotator_reads"
 _PRAGMAS = (
     "synchronous=FULL",
@@ -42,6 +54,7 @@ class Database:
     Args:
         lease_seconds: How long a claim or a step's commit keeps a rotation and its lane.
         look_only: Change nothing, not even the file's journal mode: it may be another program's.
+        key_check: The check value of the key that this process seals with. Under another key nothing sealed is stored.
     """
 
     def __init__(
@@ -51,26 +64,34 @@ class Database:
         lease_seconds: float = 30.0,
         busy_seconds: float = BUSY_SECONDS,
         look_only: bool = False,
+        key_check: str | None = None,
     ) -> None:
         self.location = location
         self.label = location.label
         self.lease_seconds = lease_seconds
         if location.path is None:
-            self.engine = _postgresql_engine(location)
+            self.engine = _postgresql_engine(location, busy_seconds)
+            self._reads = {_READS: True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         else:
             self.engine = _sqlite_engine(location.path, busy_seconds, look_only=look_only)
+            self._reads = {_READS: True}
+        _refuse_inherited_connections(self.engine)
+        if key_check is not None:
+            _refuse_another_key(self.engine, key_check, self.label)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction: committed at the end, rolled back by any exception."""
-        with translated(self.label), self.engine.begin() as connection:
+        with translated(self.label), self.engine.connect() as connection, connection.begin() as transaction:
             yield connection
+            with translated(self.label, committing=True):
+                transaction.commit()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One snapshot. Nothing may be written in it."""
         with translated(self.label), self.engine.connect() as connection:
-            reader = connection.execution_options(**{_READS: True})
+            reader = connection.execution_options(**self._reads)
             with reader.begin():
                 yield reader
 
@@ -143,7 +164,6 @@ def _sqlite_engine(path: Path, busy_seconds: float, *, look_only: bool) -> Engin
         reads = connection.get_execution_options().get(_READS, False)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
-    _refuse_inherited_connections(engine)
     return engine
 
 
@@ -160,19 +180,38 @@ def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
         time.sleep(0.01)
 
 
-def _postgresql_engine(location: Location) -> Engine:
-    try:
-        import psycopg  # noqa: F401
-    except ModuleNotFoundError:
-        raise Unavailable(
-            "StoreUnavailable",
-            f"the store {location.label} needs the driver psycopg, which is not installed",
-            hint="install psycopg, or name a SQLite file: AZURE_ROTATOR_STORE=sqlite:////absolute/path/store.db",
-            applied="no",
-        ) from None
-    engine = create_engine(location.url or "", pool_size=_CONNECTIONS, pool_pre_ping=True, hide_parameters=True)
-    _refuse_inherited_connections(engine)
-    return engine
+def _postgresql_engine(location: Location, busy_seconds: float) -> Engine:
+    # A creator, so that the engine, which shows its URL here and there, has none.
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=postgresql.connector(location, busy_seconds),
+        isolation_level="READ COMMITTED",
+        poolclass=QueuePool,
+        pool_size=_POSTGRESQL_KEPT,
+        max_overflow=_POSTGRESQL_CONNECTIONS - _POSTGRESQL_KEPT,
+        pool_timeout=busy_seconds,
+        pool_pre_ping=True,
+        use_native_hstore=False,
+        hide_parameters=True,
+    )
+
+
+def _refuse_another_key(engine: Engine, key_check: str, label: str) -> None:
+    """A process that began before the key was changed must not seal under the old one: nobody could open it."""
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def bound(connection: Connection, cursor: object, statement: str, values: object, context: Any, many: bool) -> None:
+        binds = context.compiled.binds.values() if context.compiled else ()
+        if not any(isinstance(bind.type, Sealed) for bind in binds):
+            return
+        # Locked: a change of the key waits for this transaction, or this one for the change.
+        present = connection.execute(select(meta.c.key_check).with_for_update(read=True)).scalar_one()
+        if present != key_check:
+            raise Corrupt(
+                "StoreKeyWrong",
+                f"the key of the store {label} was changed while this process worked",
+                hint="begin again with the new key; nothing was written under the old one",
+            )
 
 
 def _refuse_inherited_connections(engine: Engine) -> None:

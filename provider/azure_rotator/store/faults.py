@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from azure_rotator.domain.errors import Corrupt, RotatorError, Unavailable
@@ -31,19 +31,26 @@ _SQLITE_UNAVAILABLE: Mapping[int, tuple[str, str]] = {
 }
 _SQLITE_CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
 
-# SQLSTATE class or code -> the same for PostgreSQL
+# SQLSTATE class or code -> the same. Without a code there is no connection: libpq tells why in words only.
 _POSTGRESQL_UNAVAILABLE: Mapping[str, tuple[str, str]] = {
-    "": ("its server does not answer", "look at the server, its address and the network"),
-    "08": ("its server does not answer", "look at the server, its address and the network"),
+    "": ("there is no connection to its server", "look at the server, its address, its database and the network"),
+    "08": ("there is no connection to its server", "look at the server, its address and the network"),
     "25006": ("it is read-only", "connect to the primary server"),
+    "25P03": ("this process stood still in the middle of a transaction", "run the command again"),
     "28": ("its server refuses the login", "look at the user and password in AZURE_ROTATOR_STORE"),
     "3D": ("there is no such database", "create the database first"),
-    "40": ("it was busy", "run the command again"),
+    "3F": ("there is no such schema in its database", "create the schema first"),
+    "40": ("another transaction was in the way", "run the command again"),
+    "42501": ("its server does not allow this user to do that", "grant it what docs/operations.md says"),
     "53100": ("its disk is full", "free some space on the server's disk"),
     "53": ("its server is out of resources", "look at the server's memory and connections"),
     "55P03": ("another process holds its lock", "wait for the other azure-rotator process, or end it"),
+    "57014": ("its server gave the statement up", "look at the server's load and its statement_timeout"),
     "57": ("its server is going down", "run the command again when the server is back"),
 }
+_NO_LOGIN = ("its server refuses the login", "look at the user, password and database in AZURE_ROTATOR_STORE")
+# A commit whose answer is lost may have happened.
+_NO_ANSWER = ("", "08", "57")
 _POSTGRESQL_CORRUPT = frozenset({"XX001", "XX002"})
 _CORRUPT_HINT = "stop using it, and restore a backup of this store together with its key"
 
@@ -73,25 +80,35 @@ class RuleBroken(Corrupt):
 
 
 @contextmanager
-def translated(label: str) -> Iterator[None]:
-    """Turn what the driver raises inside into our errors; what is a bug of ours passes as it is.
+def translated(label: str, *, committing: bool = False) -> Iterator[None]:
+    """Turn what the driver raises inside into our errors. A bug of ours passes as it is on SQLite; PostgreSQL's
+    messages quote whole rows, so there it is told by its code and its statement without values.
+
+    Args:
+        committing: This is the COMMIT, which a server may have done although its answer is lost.
 
     Raises:
-        Unavailable: ``StoreUnavailable``; the transaction was not applied.
+        Unavailable: ``StoreUnavailable``; ``applied`` says whether the transaction may have been.
         Corrupt: ``StoreCorrupt``.
         RuleBroken: A unique index refused.
+        RotatorError: ``InternalError``, PostgreSQL refused what should not have been asked.
     """
     try:
         yield
     except IntegrityError as error:
         rule = _broken_rule(error)
-        if rule is None:
+        if rule is not None:
+            raise RuleBroken(rule) from None
+        if isinstance(error.orig, sqlite3.Error):
             raise
-        raise RuleBroken(rule) from None
+        raise _bug(error, label) from None
     except DBAPIError as error:
-        ours = _sqlite_fault(error.orig, label) if isinstance(error.orig, sqlite3.Error) else _sql_fault(error, label)
-        if ours is None:
-            raise
+        if isinstance(error.orig, sqlite3.Error):
+            ours = _sqlite_fault(error.orig, label)
+            if ours is None:
+                raise
+        else:
+            ours = _postgresql_fault(error, label, committing=committing) or _bug(error, label)
         raise ours from None
     except PoolTimeout:
         raise _unavailable(label, "all its connections are in use", "use fewer workers", "pool") from None
@@ -118,17 +135,38 @@ def _sqlite_fault(error: sqlite3.Error, label: str) -> RotatorError | None:
     return None
 
 
-def _sql_fault(error: DBAPIError, label: str) -> RotatorError | None:
+def _postgresql_fault(error: DBAPIError, label: str, *, committing: bool) -> RotatorError | None:
     state = str(getattr(error.orig, "sqlstate", None) or "")
     if state in _POSTGRESQL_CORRUPT:
         return _corrupt(label, state)
+    if not state and not isinstance(error, OperationalError | InterfaceError):
+        return None  # the driver's own refusal of what it was given: a bug of ours
     known = _POSTGRESQL_UNAVAILABLE.get(state) or _POSTGRESQL_UNAVAILABLE.get(state[:2])
-    return _unavailable(label, *known, state or "connection") if known else None
+    if known is None:
+        return None
+    connection = getattr(error.orig, "pgconn", None)
+    if not state and (getattr(connection, "used_password", False) or getattr(connection, "needs_password", False)):
+        known = _NO_LOGIN
+    lost = committing and any(state[:2] == kind for kind in _NO_ANSWER)
+    return _unavailable(label, *known, state or "connection", applied="unknown" if lost else "no")
 
 
-def _unavailable(label: str, what: str, hint: str, code: str) -> Unavailable:
+def _bug(error: DBAPIError, label: str) -> RotatorError:
+    diagnostics = getattr(error.orig, "diag", None)
+    named = ("sqlstate", "table_name", "column_name", "constraint_name")
+    details = {name: getattr(diagnostics, name, None) for name in named}
+    kind = type(error.orig).__name__
+    return RotatorError(
+        "InternalError",
+        f"the store {label} refused a statement ({kind})",
+        hint="report this with --json: it should not happen",
+        details={**details, "statement": error.statement},
+    )
+
+
+def _unavailable(label: str, what: str, hint: str, code: str, *, applied: str = "no") -> Unavailable:
     return Unavailable(
-        "StoreUnavailable", f"the store {label}: {what}", hint=hint, details={"driver_code": code}, applied="no"
+        "StoreUnavailable", f"the store {label}: {what}", hint=hint, details={"driver_code": code}, applied=applied
     )
 
 

@@ -11,6 +11,7 @@ from azure_rotator.domain.model import AuditLine, RotatedSecret, Rotation, Rotat
 from azure_rotator.domain.names import is_guid
 from azure_rotator.store import audit as audit_rows
 from azure_rotator.store import tables
+from azure_rotator.store.column_types import by_code_point
 from azure_rotator.store.connect import Database
 from azure_rotator.store.faults import RuleBroken
 
@@ -130,7 +131,7 @@ class ItemRows:
         return None if row is None else RotatedSecret(**row)
 
     def list_items(self, *, target_id: str | None = None) -> Sequence[RotatedSecret]:
-        statement = select(*_ITEM).order_by(tables.items.c.name, tables.items.c.item_id)
+        statement = select(*_ITEM).order_by(by_code_point(tables.items.c.name), tables.items.c.item_id)
         if target_id is not None:
             statement = statement.where(tables.items.c.target_id == target_id)
         with self._db.reading() as connection:

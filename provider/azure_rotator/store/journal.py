@@ -74,9 +74,9 @@ class JournalRows:
         return None if row is None else Mint(**row)
 
     def lanes(self) -> Sequence[str]:
-        statement = select(rotations.c.lane).distinct().order_by(rotations.c.lane)
+        statement = select(rotations.c.lane).distinct()
         with self._db.reading() as connection:
-            return list(connection.execute(statement).scalars())
+            return sorted(connection.execute(statement).scalars())
 
     def has_minted(self, item_id: str) -> bool:
         statement = (
@@ -240,11 +240,16 @@ def _first(connection: Connection, same_work: ColumnElement[bool], rotation: Rot
 
 
 def _refuse_running(connection: Connection, item_id: str, name: str) -> None:
-    running = connection.execute(
-        select(rotations.c.rotation_id)
-        .where(rotations.c.item_id == item_id, tables.OPEN, ~is_free(rotations.c.lease_until))
-        .limit(1)
-    ).scalar_one_or_none()
+    """Refuse what somebody works on: its lease runs, or its row is in somebody's transaction at this moment.
+
+    The others stay locked, so that nobody claims them before they are closed. Nobody is waited for: a step locks its
+    rotation first and its item then, the other way round than here.
+    """
+    still = rotations.c.rotation_id, is_free(rotations.c.lease_until)
+    mine = select(*still).where(rotations.c.item_id == item_id, tables.OPEN).order_by(rotations.c.rotation_id)
+    every = [rotation_id for rotation_id, _ in connection.execute(mine)]
+    idle = {rotation_id for rotation_id, free in connection.execute(mine.with_for_update(skip_locked=True)) if free}
+    running = next((rotation_id for rotation_id in every if rotation_id not in idle), None)
     if running is not None:
         raise Conflict(
             "ItemLocked",

@@ -8,7 +8,10 @@ a store without its key would be lost)::
         ...                                 # make or find the key, on disk before the store
         found = create(url, store_id=..., key_check=...)
     ...                                     # refuse a missing or another key: nothing was written
-    unit_of_work = open_store(url, lease_seconds=30.0)
+    unit_of_work = open_store(url, found=found, lease_seconds=30.0)
+
+Making and upgrading are one transaction each, under a lock of the whole store on both databases: of several processes
+one does it, the others find it done.
 """
 
 from __future__ import annotations
@@ -26,11 +29,12 @@ from azure_rotator.store import tables
 from azure_rotator.store.connect import BUSY_SECONDS, Database, make_file
 from azure_rotator.store.faults import translated
 from azure_rotator.store.location import Location, locate
+from azure_rotator.store.postgresql import lock_schema
 from azure_rotator.store.unit_of_work import SqlUnitOfWork
 
 # Every revision of the schema, oldest first. Kept here so that opening a current store does not load Alembic (275 ms);
 # a test holds it against the scripts.
-REVISIONS = ("0001", "0002")
+REVISIONS: tuple[str, ...] = ("0001", "0002")
 # Alembic's ``context`` and ``op`` belong to the whole process: one thread at a time.
 _MIGRATING = threading.Lock()
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -41,7 +45,7 @@ class StoreMeta:
     """What a store says about itself.
 
     Args:
-        key_check: The check value of the key that it was made with.
+        key_check: The check value of its key.
         revision: Its schema's revision.
     """
 
@@ -78,31 +82,37 @@ def create(url: str, *, store_id: str, key_check: str, busy_seconds: float = BUS
     location = locate(url)
     if location.path is not None:
         make_file(location.path)
-    with closing(Database(location, busy_seconds=busy_seconds)) as database:
-        if location.path is None:
-            _migrate(database)
-        with database.writing() as connection:
-            if location.path is not None and not inspect(connection).get_table_names():
-                _make_schema(connection)
-            elif (found := _meta(connection, location)) is not None:
-                return found
-            connection.execute(insert(tables.meta).values(store_id=store_id, key_check=key_check))
+    with closing(Database(location, busy_seconds=busy_seconds)) as database, database.writing() as connection:
+        lock_schema(connection)
+        found = _meta(connection, location)
+        if found is not None:
+            return found
+        _make_schema(connection)
+        connection.execute(insert(tables.meta).values(store_id=store_id, key_check=key_check))
     return StoreMeta(store_id=store_id, key_check=key_check, revision=REVISIONS[-1])
 
 
 def upgrade(url: str) -> None:
-    """Bring the schema to this release's revision, in one transaction. Nothing happens if it is there already."""
+    """Bring the schema to this release's revision, in one transaction. Nothing happens if it is there already.
+
+    Raises:
+        Unavailable: ``StoreUnavailable``, also when there is no store.
+        Corrupt: ``StoreCorrupt``; ``StoreSchemaMismatch``.
+    """
     location = locate(url)
-    if peek(url) is None and location.path is not None:
+    if peek(url) is None:
         raise _no_store(location)
     with closing(Database(location)) as database:
         _migrate(database)
 
 
-def open_store(url: str, *, lease_seconds: float = 30.0, busy_seconds: float = BUSY_SECONDS) -> SqlUnitOfWork:
+def open_store(
+    url: str, *, found: StoreMeta | None = None, lease_seconds: float = 30.0, busy_seconds: float = BUSY_SECONDS
+) -> SqlUnitOfWork:
     """Open a store that exists; a SQLite store of an older release is upgraded first.
 
     Args:
+        found: What ``peek`` said, and what the caller's key belongs to; else it is looked at here.
         lease_seconds: How long a claim lasts without being extended.
         busy_seconds: How long a transaction waits for another process's lock.
 
@@ -112,7 +122,7 @@ def open_store(url: str, *, lease_seconds: float = 30.0, busy_seconds: float = B
         Corrupt: ``StoreCorrupt``; ``StoreSchemaMismatch``.
     """
     location = locate(url)
-    found = peek(url, busy_seconds=busy_seconds)
+    found = found or peek(url, busy_seconds=busy_seconds)
     if found is None:
         raise _no_store(location)
     if found.revision != REVISIONS[-1]:
@@ -123,7 +133,7 @@ def open_store(url: str, *, lease_seconds: float = 30.0, busy_seconds: float = B
                 hint="upgrade it once for all processes: azure-rotator db upgrade",
             )
         upgrade(url)
-    database = Database(location, lease_seconds=lease_seconds, busy_seconds=busy_seconds)
+    database = Database(location, lease_seconds=lease_seconds, busy_seconds=busy_seconds, key_check=found.key_check)
     return SqlUnitOfWork(database, found.store_id)
 
 
@@ -135,7 +145,7 @@ def _meta(connection: Connection, location: Location) -> StoreMeta | None:
         raise Corrupt(
             "StoreSchemaMismatch",
             f"{location.label} is a database of another program, not a store of azure-rotator",
-            hint="name another file with AZURE_ROTATOR_STORE",
+            hint="name another one with AZURE_ROTATOR_STORE",
         )
     revision = ", ".join(connection.execute(text("SELECT version_num FROM alembic_version")).scalars())
     if revision not in REVISIONS:
@@ -148,8 +158,6 @@ def _meta(connection: Connection, location: Location) -> StoreMeta | None:
     row = connection.execute(select(tables.meta.c.store_id, tables.meta.c.key_check)).one_or_none()
     if row is not None:
         return StoreMeta(store_id=row.store_id, key_check=row.key_check, revision=revision)
-    if location.path is None:
-        return None  # migrated, but not made yet: two steps on PostgreSQL
     raise Corrupt(
         "StoreCorrupt",
         f"the store {location.label} has lost its own id",
@@ -169,7 +177,7 @@ def _make_schema(connection: Connection) -> None:
     connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": REVISIONS[-1]})
 
 
-def _migrate(database: Database) -> None:
+def _migrate(database: Database, to: str = "head") -> None:
     from alembic import command
     from alembic.config import Config
 
@@ -182,8 +190,9 @@ def _migrate(database: Database) -> None:
             _foreign_keys(connection, on=False)
         try:
             with connection.begin():
+                lock_schema(connection)
                 config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                command.upgrade(config, to)
         finally:
             if database.location.path is not None:
                 _foreign_keys(connection, on=True)
@@ -198,6 +207,7 @@ def _no_store(location: Location) -> Unavailable:
     return Unavailable(
         "StoreUnavailable",
         f"there is no store at {location.label}",
-        hint="look at AZURE_ROTATOR_STORE; a new store is made when the first target is created",
+        hint="look at AZURE_ROTATOR_STORE; a new store is made when the first target is created"
+        + ("" if location.path else ", or by azure-rotator db upgrade"),
         applied="no",
     )

@@ -10,6 +10,7 @@ from azure_rotator.domain.errors import Conflict
 from azure_rotator.domain.model import AuditLine, Target
 from azure_rotator.store import audit as audit_rows
 from azure_rotator.store import tables
+from azure_rotator.store.column_types import by_code_point
 from azure_rotator.store.connect import Database
 from azure_rotator.store.faults import RuleBroken
 
@@ -44,6 +45,9 @@ class TargetRows:
         try:
             with self._db.writing() as connection:
                 if target.deleted:
+                    # Locked before looking: an item that is inserted at this moment waits, and finds it deleted.
+                    locked = select(tables.targets.c.target_id).where(tables.targets.c.target_id == target.target_id)
+                    connection.execute(locked.with_for_update())
                     _refuse_in_use(connection, target)
                 if connection.execute(statement).rowcount != 1:
                     raise Conflict(
@@ -69,7 +73,9 @@ class TargetRows:
 
     def list_targets(self) -> Sequence[Target]:
         """Those not deleted, by name."""
-        statement = select(*_TARGET).where(tables.targets.c.deleted.is_(false())).order_by(tables.targets.c.name)
+        statement = (
+            select(*_TARGET).where(tables.targets.c.deleted.is_(false())).order_by(by_code_point(tables.targets.c.name))
+        )
         with self._db.reading() as connection:
             return [Target(**row) for row in connection.execute(statement).mappings()]
 
@@ -77,7 +83,7 @@ class TargetRows:
 def _refuse_in_use(connection: Connection, target: Target) -> None:
     """Here and not before: an item may have been inserted since the caller looked."""
     statement = select(tables.items.c.name).where(tables.items.c.target_id == target.target_id)
-    names = list(connection.execute(statement.order_by(tables.items.c.name)).scalars())
+    names = list(connection.execute(statement.order_by(by_code_point(tables.items.c.name))).scalars())
     if names:
         raise Conflict(
             "TargetInUse",
