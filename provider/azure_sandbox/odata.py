@@ -66,9 +66,10 @@ def page(rows: Sequence[Row], query: Mapping[str, str], url: str) -> dict[str, A
 
 
 def select(row: Row, query: Mapping[str, str]) -> dict[str, Any]:
-    """The selected properties of a row, in its order; unknown names are passed over, as Graph does with nulls."""
+    """The selected properties of a row, in its order; unknown names are passed over, as Graph does with nulls.
+    Annotations such as ``@odata.type`` are no properties, and stay."""
     wanted = selected(query)
-    return {name: value for name, value in row.items() if not wanted or name.lower() in wanted}
+    return {name: value for name, value in row.items() if not wanted or name.startswith("@") or name.lower() in wanted}
 
 
 def selected(query: Mapping[str, str]) -> frozenset[str]:

@@ -203,7 +203,6 @@ SIGN_INS = [
     (400, 50126, Forbidden, "AzureAuthFailed", None),
     (400, 50055, Forbidden, "AzureAuthFailed", None),
     (400, 50057, Forbidden, "AzureAuthFailed", None),
-    (400, 65001, Forbidden, "AzureAuthFailed", None),
     (401, 7000218, Forbidden, "AzureAuthFailed", None),
     (400, 700016, Forbidden, "AzureAuthFailed", None),
     (400, 50034, NotFound, "UserNotFound", None),

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from azure_rotator.cloud import ArmStorageKeys, EntraLogin, GraphDirectory
+from azure_rotator.cloud import ArmStorageKeys, EntraLogin, EntraUsers, GraphDirectory
 from azure_rotator.domain.errors import RotatorError
 from azure_rotator.domain.ports import StorageAccount, StorageKey
 from azure_rotator.domain.secrettext import SecretText
 from tests.plugins.azure import App
 
 CANARY = "canary8Q~never-to-be-seen-0123456789abcd"
+GRANT = "User-PasswordProfile.ReadWrite.All"
 END = datetime.now(UTC) + timedelta(days=90)
 # A token begins so: base64 of {"
 TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{20,}")
@@ -158,6 +159,72 @@ def test_no_log_holds_a_key_when_all_goes_well(azure, canary, account, caplog):
     show_nothing(caplog.text + repr(listed) + repr(made))
     assert made.value.reveal() not in caplog.text + repr(made)
     assert "SharedKey" not in caplog.text
+
+
+USER_FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "refused at the door": ("login.token", {"preset": "wrong-secret"}),
+    "dropped at the door": ("login.token", {"preset": "dropped"}),
+    "a page at the door": ("login.token", {"preset": "html-200"}),
+    "half a token": ("login.token", {"preset": "truncated-json"}),
+    "no token": ("login.token", {"when": "after", "without": ["access_token"]}),
+    "an echo at the door": (
+        "login.token",
+        {"status": 400, "body": f'{{"error": "{CANARY}", "error_description": "{CANARY}", "error_codes": [50126]}}'},
+    ),
+    "an echo that demands more": (
+        "login.token",
+        {"status": 400, "body": f'{{"error": "{CANARY}", "error_description": "AADSTS50076 {CANARY}"}}'},
+    ),
+    "denied": ("graph.*", {"preset": "denied"}),
+    "bad": ("graph.*", {"status": 400, "code": "Request_BadRequest"}),
+    "throttled": ("graph.*", {"preset": "throttled"}),
+    "500": ("graph.*", {"preset": "internal-500"}),
+    "dropped": ("graph.*", {"preset": "dropped"}),
+    "lost": ("graph.*", {"preset": "dropped", "when": "after"}),
+    "a page": ("graph.*", {"preset": "html-502"}),
+    "an echo": ("graph.*", {"status": 400, "body": f'{{"error": {{"code": "{CANARY}", "message": "{CANARY}"}}}}'}),
+    "an echo in a header": ("graph.*", {"preset": "throttled", "headers": {"Retry-After": CANARY}}),
+}
+
+
+@pytest.fixture
+def person(control, canary) -> str:
+    """A user whose password is a canary too."""
+    return control.create_user(tenant=canary.info.tenant_id, password=CANARY).upn
+
+
+@pytest.mark.parametrize("id", USER_FAULTS)
+def test_no_error_holds_a_password(azure, control, canary, person, caplog, id):
+    operation, fault = USER_FAULTS[id]
+    caplog.set_level(logging.DEBUG)
+    control.add_fault(operation, tenant=canary.info.tenant_id, times=None, **fault)
+    acting, users, new = canary.identity(), EntraUsers(), SecretText(f"{CANARY}-new")
+    calls = (
+        lambda: users.get_user(acting, person),
+        lambda: users.set_password(acting, person, new),
+        lambda: users.change_password(acting, person, SecretText(CANARY), new),
+        lambda: users.sign_in(acting, person, new),
+    )
+    errors = [error for error in map(error_of, calls) if error is not None]
+    assert errors
+    for error in errors:
+        assert isinstance(error, RotatorError)
+        assert error.__cause__ is None
+        assert error.__context__ is None
+        show_nothing(everything_about(error))
+    if not id.startswith("an echo"):
+        show_nothing(caplog.text)
+
+
+def test_no_log_holds_a_password_when_all_goes_well(azure, control, canary, person, caplog):
+    caplog.set_level(logging.DEBUG)
+    control.update_application(canary.app_id, roles=[GRANT], delegated=[GRANT])
+    acting, users, new = canary.identity(), EntraUsers(), SecretText(f"{CANARY}-new")
+    users.set_password(acting, person, SecretText(f"{CANARY}-set"))
+    users.change_password(acting, person, SecretText(f"{CANARY}-set"), new)
+    users.sign_in(acting, person, new)
+    assert control.verify_password(person, new.reveal()) == "present"
+    show_nothing(caplog.text)
 
 
 def test_no_log_holds_a_secret_when_all_goes_well(azure, canary, caplog):

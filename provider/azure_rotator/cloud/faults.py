@@ -143,10 +143,6 @@ LOGIN_FAULTS: Final[Mapping[int, LoginFault]] = {
         says="the user has no password in this tenant", hint="Entra cannot sign in a federated user or a guest this way"
     ),
     50057: LoginFault(says="the user's account is disabled", hint="enable the account"),
-    65001: LoginFault(
-        says="nobody has consented to the application for this user",
-        hint="grant admin consent to the delegated permissions of the target's application",
-    ),
 }
 """AADSTS number -> what it says. All are the answer "no" to this secret, application or tenant: nobody retries them but
 the probe of a new secret. 7000215 is three things at once; nothing tells them apart."""
@@ -158,6 +154,10 @@ DEMANDS_MORE: Final = frozenset(
 device (50097, 53000, 53001, 530003), a challenge elsewhere (50158), a policy (53002 to 53004, 530032). Seen after a
 correct and 50126 after a wrong password: ahaenggli/AzureAD-LDAP-wrapper#115, msal-dotnet#4465 (F50). 50055, an expired
 password, is none of them: whether it comes before the password is looked at is nobody's promise."""
+
+NO_CONSENT: Final = 65001
+"""Nobody has consented to what the application asks for. It comes after a correct password as well: whether a user has
+consented is asked about a user who is known."""
 
 UNKNOWN_USER: Final = 50034
 LOCKED_USER: Final = 50053
@@ -222,6 +222,16 @@ def sign_in_demanded(attempt: Attempt, answer: Answer, number: int) -> RotatorEr
         hint="exclude the user from multi-factor authentication and conditional access for the target's application, or"
         " let the target set the password: authentication-credentials use-target-creds",
         details=details_of(attempt, answer) | {"aadsts": number},
+    )
+
+
+def consent_missing(attempt: Attempt, answer: Answer) -> RotatorError:
+    """The error for a sign-in with a correct password through an application that may do nothing for the user."""
+    return Forbidden(
+        "AzurePermissionMissing",
+        f"{attempt.subject}: nobody has consented to what {attempt.who} would do for the user (AADSTS{NO_CONSENT})",
+        hint=OWN_PASSWORD_HINT,
+        details=details_of(attempt, answer) | {"aadsts": NO_CONSENT, "permission": USER_GRANT},
     )
 
 

@@ -23,6 +23,9 @@ from azure_rotator.domain.errors import Rejected, RotatorError
 from azure_rotator.domain.ports import Identity
 from azure_rotator.domain.secrettext import SecretText
 
+PROOF_SCOPE: Final = "openid"
+"""Asks for no permission: nothing to consent to, and a token that opens nothing."""
+
 _TENANT: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
@@ -34,7 +37,14 @@ class Demand:
 
 
 async def sign_in(
-    kept: Kept, client: Identity, endpoints: Endpoints, username: str, password: SecretText, *, seconds: float
+    kept: Kept,
+    client: Identity,
+    endpoints: Endpoints,
+    username: str,
+    password: SecretText,
+    *,
+    scope: str,
+    seconds: float,
 ) -> SecretText | Demand | RotatorError:
     """Sign a user in, on a fresh connection.
 
@@ -42,25 +52,33 @@ async def sign_in(
     acts.
 
     Args:
+        scope: What the token is for; ``PROOF_SCOPE`` where only the password is in question.
         seconds: The limit, both tries included.
 
     Returns:
-        The user's token for Graph, or what Entra wants besides the password. An error where the sign-in was refused:
+        The user's token, or what Entra wants besides the password. An error where the sign-in was refused:
         ``AzureAuthFailed`` with the AADSTS number, ``UserNotFound``, ``AzureThrottled`` (locked for a while),
         ``AzureUnavailable``; ``TargetHasNoClientSecret`` without a request.
     """
     started = time.monotonic()
-    found = await _once(kept, client, endpoints, username, password, seconds=seconds)
+    found = await _once(kept, client, endpoints, username, password, scope=scope, seconds=seconds)
     left = seconds - (time.monotonic() - started)
     if client.older is None or not is_wrong_secret(found) or left <= 0:
         return found
     older = replace(client, secret=client.older, older=None)
-    second = await _once(kept, older, endpoints, username, password, seconds=left)
+    second = await _once(kept, older, endpoints, username, password, scope=scope, seconds=left)
     return found if is_wrong_secret(second) else second
 
 
 async def _once(
-    kept: Kept, client: Identity, endpoints: Endpoints, username: str, password: SecretText, *, seconds: float
+    kept: Kept,
+    client: Identity,
+    endpoints: Endpoints,
+    username: str,
+    password: SecretText,
+    *,
+    scope: str,
+    seconds: float,
 ) -> SecretText | Demand | RotatorError:
     from azure_rotator.cloud import connections
 
@@ -82,7 +100,7 @@ async def _once(
         "client_secret": client.secret.reveal(),
         "username": username,
         "password": password.reveal(),
-        "scope": endpoints.graph_scope,
+        "scope": scope,
     }
     url = f"https://{endpoints.login_host}/{quote(client.tenant_id or '')}/oauth2/v2.0/token"
     try:
@@ -107,4 +125,6 @@ def _admission(attempt: Attempt, answer: Answer) -> SecretText | Demand | Rotato
         for number in answer.numbers:
             if number in faults.DEMANDS_MORE:
                 return Demand(error=faults.sign_in_demanded(attempt, answer, number))
+        if faults.NO_CONSENT in answer.numbers:
+            return Demand(error=faults.consent_missing(attempt, answer))
     return faults.sign_in_refused(attempt, answer)

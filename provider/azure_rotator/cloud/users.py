@@ -16,15 +16,14 @@ from azure_rotator.cloud.answers import Answer
 from azure_rotator.cloud.credentials import REQUEST_SECONDS
 from azure_rotator.cloud.loop import LoopThread, shared
 from azure_rotator.cloud.session import Session, read, run
-from azure_rotator.cloud.sign_in import Demand, sign_in
-from azure_rotator.domain.errors import Forbidden, RotatorError
+from azure_rotator.cloud.sign_in import PROOF_SCOPE, Demand, sign_in
+from azure_rotator.domain.errors import RotatorError
 from azure_rotator.domain.ports import Identity, SignIn, User
 from azure_rotator.domain.secrettext import SecretText
 
 T = TypeVar("T")
 
 _MAX_PAGES: Final = 20
-_NO_CONSENT: Final = 65001
 
 
 class EntraUsers:
@@ -84,9 +83,17 @@ class EntraUsers:
         from azure_rotator.cloud import wire
 
         async def work(session: Session) -> bool | RotatorError:
-            admission = await sign_in(session.kept, client, session.endpoints, username, present, seconds=session.left)
+            admission = await sign_in(
+                session.kept,
+                client,
+                session.endpoints,
+                username,
+                present,
+                scope=session.endpoints.graph_scope,
+                seconds=session.left,
+            )
             if isinstance(admission, RotatorError):
-                return _without_consent(admission)
+                return admission
             if isinstance(admission, Demand):
                 return admission.error
             attempt = session.attempt(_named(username), "change its password", writes=True, about="own password")
@@ -104,7 +111,13 @@ class EntraUsers:
 
         async def work(session: Session) -> SignIn | RotatorError:
             admission = await sign_in(
-                session.kept, client, session.endpoints, username, password, seconds=self._seconds
+                session.kept,
+                client,
+                session.endpoints,
+                username,
+                password,
+                scope=PROOF_SCOPE,
+                seconds=self._seconds,
             )
             if isinstance(admission, RotatorError):
                 return admission
@@ -152,18 +165,6 @@ def _is_bad_request(answer: Answer | RotatorError) -> TypeGuard[Answer]:
 def _is_denied(answer: Answer | RotatorError) -> bool:
     # With a code of Graph's: a proxy's 403 says nothing about permissions.
     return isinstance(answer, Answer) and answer.status == 403 and answer.code is not None
-
-
-def _without_consent(refusal: RotatorError) -> RotatorError:
-    """The delegated permission is missing: that is an administrator's to grant, and has a name."""
-    if refusal.details.get("aadsts") != _NO_CONSENT:
-        return refusal
-    return Forbidden(
-        "AzurePermissionMissing",
-        refusal.message,
-        hint=faults.OWN_PASSWORD_HINT,
-        details=refusal.details | {"permission": faults.USER_GRANT},
-    )
 
 
 def _named(username: str) -> str:
