@@ -55,6 +55,8 @@ def test_check_makes_inputs_canonical_and_fills_defaults(secrets, secret_inputs)
         "tags": [],
         "delete_protection": False,
         "skip_dry_run": False,
+        "rotate_on_create": False,
+        "rotate_on_read": False,
     }
 
 

@@ -24,7 +24,7 @@ def test_it_is_the_named_object_of_the_current_version_and_a_secret(engine, item
     assert value == {
         "tenant_id": workload.info.tenant_id,
         "client_id": workload.app_id,
-        "client_secret": current.client_secret.reveal(),
+        "client_secret": current.secret.reveal(),
         "key_id": item.bag["key_id"],
         "expires_at": item.bag["expires_at"],
     }

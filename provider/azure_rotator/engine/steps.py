@@ -186,6 +186,8 @@ class Steps:
         """A refusal resets the count: a new secret is accepted by one front end before the other (F01, F03)."""
         now = self._c.clock.now()
         deadline_at = work.rotation.proof_deadline_at or now
+        if now >= deadline_at and refused.code != "AzureAuthFailed":
+            raise refused  # a missing grant says more than that the time is over
         if now >= deadline_at:
             raise Forbidden(
                 "VerificationTimeout",
