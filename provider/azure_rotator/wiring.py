@@ -17,11 +17,25 @@ from azure_rotator.config import Settings
 from azure_rotator.domain.errors import Corrupt
 from azure_rotator.domain.model import RotatorType
 from azure_rotator.domain.names import ID_BYTES, encode_id
-from azure_rotator.domain.ports import Clock, Directory, Entropy, Login, Observer, Sealer, UnitOfWork
+from azure_rotator.domain.passwords import generate, policy_of
+from azure_rotator.domain.ports import (
+    Clock,
+    Directory,
+    Entropy,
+    Login,
+    Observer,
+    Rotator,
+    Sealer,
+    StorageKeys,
+    UnitOfWork,
+    Users,
+)
 from azure_rotator.engine.context import Context, Limits
 from azure_rotator.engine.service import Engine
 from azure_rotator.rotators.app_secret import AppSecretRotator
+from azure_rotator.rotators.storage_key import StorageKeyRotator
 from azure_rotator.rotators.target_secret import TargetSecretRotator
+from azure_rotator.rotators.user_password import UserPasswordRotator
 
 
 class SystemClock:
@@ -102,6 +116,8 @@ def make_engine(
     entropy: Entropy,
     directory: Directory,
     login: Login,
+    keys: StorageKeys,
+    users: Users,
     observer: Observer,
     who: str,
     limits: Limits,
@@ -109,9 +125,13 @@ def make_engine(
     """An engine on these ports."""
     from azure_rotator.cloud.references import ProcessReferences
 
-    rotators = {
+    rotators: dict[RotatorType, Rotator] = {
         RotatorType.API_KEY: AppSecretRotator(directory=directory, login=login, uow=uow, observer=observer),
         RotatorType.TARGET: TargetSecretRotator(directory=directory, login=login, uow=uow, observer=observer),
+        RotatorType.STORAGE_ACCOUNT: StorageKeyRotator(keys=keys, observer=observer),
+        RotatorType.PASSWORD: UserPasswordRotator(
+            users=users, login=login, generate=lambda item: generate(policy_of(item), entropy.token)
+        ),
     }
     return Engine(
         Context(
@@ -163,6 +183,8 @@ def engine_for(settings: Settings, *, who: str, observer: Observer | None = None
 def _assemble(settings: Settings, who: str, observer: Observer, *, new_store: bool = True) -> tuple[Engine, UnitOfWork]:
     from azure_rotator.cloud.credentials import EntraLogin
     from azure_rotator.cloud.graph import GraphDirectory
+    from azure_rotator.cloud.storage import ArmStorageKeys
+    from azure_rotator.cloud.users import EntraUsers
 
     entropy = SystemEntropy()
     uow, sealer = open_store(settings, entropy, new=new_store)
@@ -175,6 +197,8 @@ def _assemble(settings: Settings, who: str, observer: Observer, *, new_store: bo
         entropy=entropy,
         directory=GraphDirectory(request_seconds=request_seconds),
         login=EntraLogin(request_seconds=request_seconds),
+        keys=ArmStorageKeys(request_seconds=request_seconds),
+        users=EntraUsers(request_seconds=request_seconds),
         observer=observer,
         who=who,
         limits=Limits(

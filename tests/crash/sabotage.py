@@ -12,7 +12,17 @@ from datetime import datetime
 from typing import Any, cast
 
 from azure_rotator.domain.model import Mint
-from azure_rotator.domain.ports import Claim, Directory, Identity, Login, NewPassword, Observer, UnitOfWork
+from azure_rotator.domain.ports import (
+    Claim,
+    Directory,
+    Identity,
+    Login,
+    NewPassword,
+    Observer,
+    StorageKeys,
+    UnitOfWork,
+    Users,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +32,8 @@ class Ports:
     uow: UnitOfWork
     directory: Directory
     login: Login
+    keys: StorageKeys
+    users: Users
     observer: Observer
 
 

@@ -23,7 +23,7 @@ from typing import Any, NoReturn, cast
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.pool import Pool
 
-from azure_rotator.cloud import EntraLogin, GraphDirectory
+from azure_rotator.cloud import ArmStorageKeys, EntraLogin, EntraUsers, GraphDirectory
 from azure_rotator.cloud import close as close_cloud
 from azure_rotator.domain.errors import RotatorError, Unavailable
 from azure_rotator.domain.ports import Directory, Identity, NewPassword, UnitOfWork
@@ -59,6 +59,7 @@ READS = frozenset(
         "open_rotations",
         "operations",
         "held_key_ids",
+        "find_mint",
         "lanes",
     }
 )
@@ -93,6 +94,8 @@ def work(job: Job) -> None:
         uow=trap.watched(uow),
         directory=cast(Directory, Recorded(GraphDirectory(), Path(job.canaries))),
         login=EntraLogin(),
+        keys=ArmStorageKeys(),
+        users=EntraUsers(),
         observer=LogObserver(),
     )
     for name in job.sabotage:
@@ -104,6 +107,8 @@ def work(job: Job) -> None:
         entropy=SystemEntropy(),
         directory=ports.directory,
         login=ports.login,
+        keys=ports.keys,
+        users=ports.users,
         observer=ports.observer,
         who="crash",
         limits=_limits(job),

@@ -22,11 +22,11 @@ from typing import Any, cast
 
 import pytest
 
-from azure_rotator.cloud import EntraLogin, GraphDirectory
+from azure_rotator.cloud import ArmStorageKeys, EntraLogin, EntraUsers, GraphDirectory
 from azure_rotator.config import Settings
 from azure_rotator.domain.errors import RotatorError
 from azure_rotator.domain.model import AuditLine, Rotation, RotationState, Stage, Version
-from azure_rotator.domain.ports import Claim, Clock, Directory, Observer, UnitOfWork
+from azure_rotator.domain.ports import Claim, Clock, Directory, Observer, StorageKeys, UnitOfWork, Users
 from azure_rotator.domain.rotation import MOVES
 from azure_rotator.engine.context import Limits
 from azure_rotator.engine.service import Engine
@@ -164,10 +164,10 @@ class WatchedStore:
         return rotation.state
 
 
-class WatchedDirectory:
-    """A ``Directory`` that calls ``before[name]`` right before a call of that name, and passes it on."""
+class Watched:
+    """An Azure port that calls ``before[name]`` right before a call of that name, and passes it on."""
 
-    def __init__(self, inner: Directory) -> None:
+    def __init__(self, inner: Directory | StorageKeys | Users) -> None:
         self._inner = inner
         self.before: dict[str, Callable[..., None]] = {}
 
@@ -188,7 +188,9 @@ class Process:
 
     engine: Engine
     store: WatchedStore
-    directory: WatchedDirectory
+    directory: Watched
+    keys: Watched
+    users: Watched
     notes: Notes
 
 
@@ -224,7 +226,8 @@ class World:
         # The same again, but nobody waits half a minute for a lock.
         uow = opening.open_store(self.settings(store).store_url, busy_seconds=_BUSY_SECONDS)
         self._stack.callback(uow.close)
-        watched, directory, notes = WatchedStore(uow), WatchedDirectory(GraphDirectory()), Notes()
+        watched, directory, notes = WatchedStore(uow), Watched(GraphDirectory()), Notes()
+        keys, users = Watched(ArmStorageKeys()), Watched(EntraUsers())
         engine = make_engine(
             uow=cast(UnitOfWork, watched),
             sealer=sealer,
@@ -232,11 +235,13 @@ class World:
             entropy=entropy,
             directory=cast(Directory, directory),
             login=EntraLogin(),
+            keys=cast(StorageKeys, keys),
+            users=cast(Users, users),
             observer=cast(Observer, notes),
             who=who,
             limits=limits or Limits(),
         )
-        return Process(engine=engine, store=watched, directory=directory, notes=notes)
+        return Process(engine=engine, store=watched, directory=directory, keys=keys, users=users, notes=notes)
 
     def close(self) -> None:
         self._stack.close()
