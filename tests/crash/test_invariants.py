@@ -75,7 +75,7 @@ BROKEN: dict[str, tuple[Kind, Callable[[Estate], None]]] = {
     ),
     "an operation is due": (
         Kind.STUCK,
-        _statement("UPDATE rotations SET next_attempt_at = updated_at WHERE state != 'done'"),
+        _statement("UPDATE rotations SET next_attempt_at = '2000-01-01 00:00:00' WHERE state != 'done'"),
     ),
     "a create that nobody ends": (Kind.STUCK, _statement("UPDATE items SET state = 'creating'")),
     "a previous secret that nobody retires": (

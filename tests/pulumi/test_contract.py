@@ -93,14 +93,20 @@ def test_an_existing_item_may_drop_its_credential_and_a_new_one_may_not(secrets,
 def test_create_of_a_target_gives_its_wire_format(target, target_inputs, targets):
     computed = {name: target.bag[name] for name in ("target_id", "store_id", FINGERPRINT)}
     mirrored = {name: value for name, value in target_inputs.items() if name != "client_secret"}
-    defaults = {"connection_type": "credentials", "description": "", "delete_protection": False}
+    defaults = {
+        "connection_type": "credentials",
+        "azure_cloud": "AzureCloud",
+        "description": "",
+        "delete_protection": False,
+    }
     assert target.bag == {**mirrored, **defaults, **computed}
     assert target.id == target.bag["target_id"]
     assert target.secrets == {FINGERPRINT}
 
 
 def test_create_of_an_item_mints_one_secret_and_gives_its_wire_format(item, secrets, secret_inputs, target, workload):
-    mirrored = {"description": "", "tags": [], "delete_protection": False, "skip_dry_run": False, **secret_inputs}
+    flags = dict.fromkeys(("delete_protection", "skip_dry_run", "rotate_on_create", "rotate_on_read"), False)
+    mirrored = {"description": "", "tags": [], **flags, **secret_inputs}
     assert item.bag.keys() == mirrored.keys() | ROTATED | {"item_id", "store_id", FINGERPRINT}
     assert {name: item.bag[name] for name in mirrored} == mirrored
     assert item.id == item.bag["item_id"]

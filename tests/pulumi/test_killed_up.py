@@ -77,7 +77,7 @@ def one_item_one_secret(stack, beside, workload, foreign: set[str]) -> None:
     outputs = stack.outputs("billing")
     assert (outputs["item_id"], outputs["key_id"], outputs["version"]) == (item.item.item_id, item.key_id, 1)
     assert workload.live_key_ids() - foreign == {item.key_id}
-    value = beside.secrets.get_value(name="/shop/billing").client_secret.reveal()
+    value = beside.secrets.get_value(name="/shop/billing").secret.reveal()
     assert workload.control.verify(workload.app_id, value).key_id == item.key_id
 
 

@@ -202,7 +202,7 @@ def test_no_credential_is_in_the_state_or_on_the_screen(stack, declared, rotator
     current = beside.secrets.get_value(name="/shop/billing")
     assert current.version == 2
     files = [path.read_bytes() for path in stack.backend.rglob("*") if path.is_file()]
-    for canary in (rotator.secret, adopted.value, current.client_secret.reveal(), CANARY):
+    for canary in (rotator.secret, adopted.value, current.secret.reveal(), CANARY):
         assert not [text for text in said if canary in text]
         if canary != rotator.secret:  # Pulumi keeps the configuration of the refused run in its history
             assert not [content for content in files if canary.encode() in content]
