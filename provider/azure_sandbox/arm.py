@@ -131,6 +131,7 @@ class Arm:
             return
         prefix = f"/subscriptions/{match[1]}/".lower()
         tenants = {item.tenant_id for key, item in self._directory.accounts.items() if key.startswith(prefix)}
+        tenants |= {item.tenant_id for key, item in self._directory.vaults.items() if key.startswith(prefix)}
         tenants |= {
             item.tenant_id
             for item in self._directory.role_assignments.values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ class Authority:
         server_file: key and chain of the TLS server, 0600.
         signing_key: RS256 key of the token endpoint.
         safe: what seals values that must be readable.
+        identity_header: what App Service's identity endpoint wants to be shown.
     """
 
     ca_file: Path
@@ -33,6 +35,7 @@ class Authority:
     server_file: Path
     signing_key: RSAPrivateKey
     safe: Safe
+    identity_header: str
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -68,6 +71,7 @@ def open_authority(state: Path) -> Authority:
         server_file=server_file,
         signing_key=_open_signing_key(folder),
         safe=_open_safe(folder),
+        identity_header=_open_identity_header(folder),
     )
 
 
@@ -101,6 +105,13 @@ def _open_safe(folder: Path) -> Safe:
     if not path.exists():
         write_private(path, os.urandom(KEY_BYTES))
     return Safe(path.read_bytes())
+
+
+def _open_identity_header(folder: Path) -> str:
+    path = folder / "identity-header"
+    if not path.exists():
+        write_private(path, secrets.token_hex(16).encode())
+    return path.read_text()
 
 
 def _system_roots(own_bundle: Path) -> bytes:

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import click
 
 from azure_sandbox import environment
+from azure_sandbox.address import read_address
 from azure_sandbox.client import Control, ControlError, SecretInfo
 from azure_sandbox.faults import PRESETS, FaultSpec
 from azure_sandbox.process import STATE_VARIABLE, Running, StartFailed, default_state, find, start, stop
@@ -44,6 +45,15 @@ def _state_option(function: Callable[..., None]) -> Callable[..., None]:
         function((state or default_state()).absolute(), *args, **kwargs)
 
     return update_wrapper(with_state, function)
+
+
+_identity_option = click.option(
+    "--identity",
+    type=click.Choice(environment.IDENTITY_SOURCES),
+    default="imds",
+    show_default=True,
+    help="Where programs find managed identities: a virtual machine's metadata service or App Service's endpoint.",
+)
 
 
 def _running(state: Path) -> Running:
@@ -83,7 +93,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="azure-rotator", prog_name="azure-sandbox")
 def main() -> None:
-    """A local Azure: Entra login, Microsoft Graph, Resource Manager and blob services, over TLS on 127.0.0.1.
+    """A local Azure over TLS on 127.0.0.1: Entra login, Microsoft Graph, Resource Manager, blob services, key vaults.
 
     Programs meet it by environment alone: azure-sandbox run -- CMD. Nothing leaves the machine.
     """
@@ -167,13 +177,14 @@ def _public_status(running: Running | None) -> dict[str, Any]:
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@_identity_option
 @_state_option
-def run(state: Path, command: tuple[str, ...]) -> None:
+def run(state: Path, command: tuple[str, ...], identity: str) -> None:
     """Run COMMAND with the environment that leads to the sandbox, starting it first if need be."""
     running, started = start(state)
     if started:
         click.echo(f"azure-sandbox: started on {state}; it goes on running until: azure-sandbox stop", err=True)
-    variables = environment.applied(os.environ, _variables(running))
+    variables = environment.applied(os.environ, _variables(running, identity))
     sys.stdout.flush()
     try:
         os.execvpe(command[0], command, variables)  # noqa: S606 (the person's own command, as given, without a shell)
@@ -182,25 +193,31 @@ def run(state: Path, command: tuple[str, ...]) -> None:
         raise SystemExit(127 if isinstance(error, FileNotFoundError) else 126) from None
 
 
-def _variables(running: Running) -> dict[str, str]:
+def _variables(running: Running, identity: str) -> dict[str, str]:
+    address = read_address(running.state) or {}
     return {
         **environment.variables(proxy_port=running.proxy_port, ca_file=running.bundle_file),
+        **environment.identity_variables(
+            port=running.identity_port, header=str(address.get("identity_header")), source=identity
+        ),
         STATE_VARIABLE: str(running.state),
     }
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; null means unset.")
+@_identity_option
 @_state_option
-def env(state: Path, as_json: bool) -> None:
+def env(state: Path, as_json: bool, identity: str) -> None:
     """Print the environment as shell commands, for: eval "$(azure-sandbox env)"."""
-    variables = _variables(_running(state))
+    variables = _variables(_running(state), identity)
+    unset = [name for name in environment.UNSET if name not in variables]
     if as_json:
-        click.echo(json.dumps({**variables, **dict.fromkeys(environment.UNSET)}))
+        click.echo(json.dumps({**variables, **dict.fromkeys(unset)}))
         return
     for name, value in variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")
-    click.echo(f"unset {' '.join(environment.UNSET)}")
+    click.echo(f"unset {' '.join(unset)}")
 
 
 @main.group()

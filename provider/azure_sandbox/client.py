@@ -19,16 +19,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from azure_sandbox.client_identities import IdentityControl
 from azure_sandbox.client_storage import StorageControl
 from azure_sandbox.client_users import UserControl
 from azure_sandbox.clock import parse_instant
 from azure_sandbox.told import (
     AccountInfo,
     ApplicationInfo,
+    IdentityInfo,
     JournalEntry,
     SecretInfo,
     TenantInfo,
     UserInfo,
+    VaultInfo,
     read,
 )
 
@@ -38,10 +41,12 @@ __all__ = [
     "Control",
     "ControlError",
     "FaultHandle",
+    "IdentityInfo",
     "JournalEntry",
     "SecretInfo",
     "TenantInfo",
     "UserInfo",
+    "VaultInfo",
 ]
 
 
@@ -85,7 +90,7 @@ class FaultHandle:
         return int(self.control.request("GET", f"/faults/{self.id}")["hits"])
 
 
-class Control(StorageControl, UserControl):
+class Control(StorageControl, UserControl, IdentityControl):
     """Calls the control API; a connection per call, so it may be used from any thread or after a fork."""
 
     def __init__(self, port: int, token: str) -> None:
@@ -183,7 +188,8 @@ class Control(StorageControl, UserControl):
 
     def create_application(self, **record: Any) -> ApplicationInfo:
         """Make an application: ``name``, ``tenant``, ``owners``, ``roles``, ``secrets``, ``audience``, ``policy``,
-        ``behaviour``, ``enabled``, ``app_id``, ``delegated``, ``directory_roles``, each optional, as in a seed;
+        ``behaviour``, ``enabled``, ``app_id``, ``delegated``, ``directory_roles``, ``certificates``,
+        ``federated_credentials``, each optional, as in a seed;
         an owner ``self`` is itself."""
         return read(ApplicationInfo, self.request("POST", "/applications", record))
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-SurfaceName = Literal["login", "graph", "arm", "blob"]
+SurfaceName = Literal["login", "graph", "arm", "blob", "vault", "identity"]
 
 GRAPH_APP_ID = "00000003-0000-0000-c000-000000000000"
 """Microsoft Graph's own appId, the same in every tenant and cloud."""
@@ -29,6 +29,7 @@ class Cloud:
     arm: str
     arm_audiences: tuple[str, ...]
     storage_suffix: str
+    vault_suffix: str
     data_plane: tuple[str, ...] = ()
 
     @property
@@ -40,6 +41,10 @@ class Cloud:
         """The host name of an account's blob service."""
         return f"{account}.blob.{self.storage_suffix}"
 
+    def vault_host(self, vault: str) -> str:
+        """The host name of a key vault."""
+        return f"{vault.lower()}.{self.vault_suffix}"
+
 
 PUBLIC = Cloud(
     name="public",
@@ -48,6 +53,7 @@ PUBLIC = Cloud(
     arm="management.azure.com",
     arm_audiences=("https://management.azure.com", "https://management.core.windows.net"),
     storage_suffix="core.windows.net",
+    vault_suffix="vault.azure.net",
     data_plane=("https://storage.azure.com", "https://vault.azure.net"),
 )
 USGOV = Cloud(
@@ -57,6 +63,7 @@ USGOV = Cloud(
     arm="management.usgovcloudapi.net",
     arm_audiences=("https://management.usgovcloudapi.net", "https://management.core.usgovcloudapi.net"),
     storage_suffix="core.usgovcloudapi.net",
+    vault_suffix="vault.usgovcloudapi.net",
     data_plane=("https://storage.azure.com", "https://vault.usgovcloudapi.net"),
 )
 CHINA = Cloud(
@@ -66,6 +73,7 @@ CHINA = Cloud(
     arm="management.chinacloudapi.cn",
     arm_audiences=("https://management.chinacloudapi.cn", "https://management.core.chinacloudapi.cn"),
     storage_suffix="core.chinacloudapi.cn",
+    vault_suffix="vault.azure.cn",
     data_plane=("https://storage.azure.com", "https://vault.azure.cn"),
 )
 
@@ -87,16 +95,23 @@ def _surfaces() -> dict[str, tuple[Cloud, SurfaceName]]:
 HOSTS: Mapping[str, tuple[Cloud, SurfaceName]] = _surfaces()
 """Every emulated host name that is the same for everybody. The proxy connects to these and to :func:`data_host`s."""
 
-_DATA_ZONES: Mapping[str, tuple[Cloud, SurfaceName]] = {
-    f"blob.{cloud.storage_suffix}": (cloud, "blob") for cloud in CLOUDS.values()
-}
+
+def _data_zones() -> dict[str, tuple[Cloud, SurfaceName]]:
+    table: dict[str, tuple[Cloud, SurfaceName]] = {}
+    for cloud in CLOUDS.values():
+        table[f"blob.{cloud.storage_suffix}"] = (cloud, "blob")
+        table[cloud.vault_suffix] = (cloud, "vault")
+    return table
+
+
+_DATA_ZONES = _data_zones()
 
 WILDCARDS = frozenset(f"*.{zone}" for zone in _DATA_ZONES)
-"""What the server's certificate names for the hosts of accounts, which come and go."""
+"""What the server's certificate names for the hosts of accounts and vaults, which come and go."""
 
 
 def data_host(host: str) -> tuple[Cloud, SurfaceName, str] | None:
-    """Whose data plane a host name is: cloud, surface and the account's name; None for any other name."""
+    """Whose data plane a host name is: cloud, surface and the account's or vault's name; None for any other name."""
     name, _, zone = host.lower().partition(".")
     found = _DATA_ZONES.get(zone)
     return (*found, name) if found and name else None

@@ -76,6 +76,11 @@ class Control:
             ("PATCH", "/users/{id}", self._patch_user),
             ("DELETE", "/users/{id}", self._delete_user),
             ("POST", "/users/{id}/verify", self._post_verify_password),
+            ("POST", "/identities", self._post_identity),
+            ("DELETE", "/identities/{id}", self._delete_identity),
+            ("POST", "/workload-tokens", self._post_workload_token),
+            ("POST", "/vaults", self._post_vault),
+            ("POST", "/vaults/{id}/secrets", self._post_vault_secret),
             ("GET", "/faults", self._get_faults),
             ("POST", "/faults", self._post_fault),
             ("DELETE", "/faults", self._delete_faults),
@@ -259,6 +264,24 @@ class Control:
     async def _post_verify_password(self, request: Request) -> Any:
         value = str((await _body(request))["value"])
         return {"password": self._world.roster.verify(request.path_params["id"], value)}
+
+    # Identities without a secret, and vaults.
+
+    async def _post_identity(self, request: Request) -> Any:
+        return self._world.keepers.create_identity(await _body(request))
+
+    async def _delete_identity(self, request: Request) -> Any:
+        self._world.keepers.delete_identity(request.path_params["id"])
+        return {}
+
+    async def _post_workload_token(self, request: Request) -> Any:
+        return {"token": self._world.keepers.workload_token(await _body(request))}
+
+    async def _post_vault(self, request: Request) -> Any:
+        return self._world.keepers.create_vault(await _body(request))
+
+    async def _post_vault_secret(self, request: Request) -> Any:
+        return self._world.keepers.put_secret(request.path_params["id"], await _body(request))
 
     # Faults.
 

@@ -1,4 +1,4 @@
-"""The directory: tenants with their applications, service principals, users and storage accounts.
+"""The directory: tenants with their applications, service principals, users, storage accounts and vaults.
 
 Everything lives in memory and is written through to the :class:`~azure_sandbox.store.Store`. It is touched by one
 thread only (the server's event loop), and no method awaits, so each call is atomic; there are no locks to forget.
@@ -6,121 +6,34 @@ thread only (the server's event loop), and no method awaits, so each call is ato
 
 from __future__ import annotations
 
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from datetime import datetime
 from typing import Any
 
 from azure_sandbox.accounts import Lock, StorageAccount
 from azure_sandbox.behaviour import Behaviour
-from azure_sandbox.clouds import ARM_APP_ID, CLOUDS, GRAPH_APP_ID, Cloud
+from azure_sandbox.clouds import Cloud
 from azure_sandbox.credential import Secret
+from azure_sandbox.objects import (
+    Application,
+    Contents,
+    Item,
+    Principal,
+    RoleAssignment,
+    ServicePrincipal,
+    Tenant,
+    key_of,
+    principal_fields,
+    record_of,
+)
 from azure_sandbox.people import User
 from azure_sandbox.policy import AppPolicy
 from azure_sandbox.store import Store
-
-PERSONAL_AUDIENCES = frozenset({"AzureADandPersonalMicrosoftAccount", "PersonalMicrosoftAccount"})
-AUDIENCES = frozenset({"AzureADMyOrg", "AzureADMultipleOrgs"}) | PERSONAL_AUDIENCES
+from azure_sandbox.vaults import Vault
 
 
 class Unknown(LookupError):
     """No such tenant, application, secret, account, user or fault."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Tenant:
-    """A tenant of one cloud; ``domain`` (``contoso.onmicrosoft.com``) names it as well as its id does.
-
-    ``banned_passwords``: words that count as weak in its users' passwords, besides those that are weak everywhere.
-    """
-
-    tenant_id: str
-    name: str
-    domain: str
-    cloud_name: str = "public"
-    policy: AppPolicy | None = None
-    banned_passwords: tuple[str, ...] = ()
-
-    @property
-    def cloud(self) -> Cloud:
-        """The cloud that the tenant lives in; the other clouds don't know it."""
-        return CLOUDS[self.cloud_name]
-
-
-@dataclass(slots=True, kw_only=True)
-class Principal:
-    """What applications and service principals share: ids, owners and secrets, tombstones included."""
-
-    object_id: str
-    app_id: str
-    tenant_id: str
-    name: str
-    created_at: datetime
-    owners: tuple[str, ...] = ()
-    secrets: tuple[Secret, ...] = ()
-
-    def live_secrets(self) -> list[Secret]:
-        """The secrets that were not removed, oldest first."""
-        return [secret for secret in self.secrets if not secret.is_removed]
-
-    def find_secret(self, key_id: str) -> Secret | None:
-        """The live secret with this keyId, in any case; None when there is none."""
-        wanted = key_id.lower()
-        return next((secret for secret in self.live_secrets() if secret.key_id.lower() == wanted), None)
-
-
-@dataclass(slots=True, kw_only=True)
-class Application(Principal):
-    """An application object. ``behaviour`` holds its own settings, on top of the global ones."""
-
-    audience: str = "AzureADMyOrg"
-    identifier_uris: tuple[str, ...] = ()
-    policy: AppPolicy | None = None
-    behaviour: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(slots=True, kw_only=True)
-class ServicePrincipal(Principal):
-    """A service principal.
-
-    Attributes:
-        roles: Microsoft Graph app roles that were granted to it.
-        delegated: Microsoft Graph permissions that an administrator consented to, for acting as any user.
-        directory_roles: directory roles by display name.
-    """
-
-    enabled: bool = True
-    roles: tuple[str, ...] = ()
-    delegated: tuple[str, ...] = ()
-    directory_roles: tuple[str, ...] = ()
-
-
-@dataclass(slots=True, kw_only=True)
-class RoleAssignment:
-    """A Resource Manager role, by its name, granted to a principal's object id on a scope and all below it."""
-
-    tenant_id: str
-    principal_id: str
-    role: str
-    scope: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
-    """All documents of a directory, for loading a seed in one step."""
-
-    tenants: tuple[Tenant, ...] = ()
-    applications: tuple[Application, ...] = ()
-    service_principals: tuple[ServicePrincipal, ...] = ()
-    users: tuple[User, ...] = ()
-    accounts: tuple[StorageAccount, ...] = ()
-    role_assignments: tuple[RoleAssignment, ...] = ()
-    locks: tuple[Lock, ...] = ()
-
-
-Item = Tenant | Application | ServicePrincipal | User | StorageAccount | RoleAssignment | Lock
 
 
 class Directory:
@@ -137,10 +50,10 @@ class Directory:
             secrets[record.pop("holder_id")].append(Secret.from_record(record))
         for record in store.documents("application"):
             self._index(
-                Application(**_principal_fields(record, secrets), policy=AppPolicy.from_record(record["policy"]))
+                Application(**principal_fields(record, secrets), policy=AppPolicy.from_record(record["policy"]))
             )
         for record in store.documents("service_principal"):
-            self._index(ServicePrincipal(**_principal_fields(record, secrets)))
+            self._index(ServicePrincipal(**principal_fields(record, secrets)))
         for record in store.documents("user"):
             self._index(User.from_record(record))
         for record in store.documents("account"):
@@ -149,6 +62,8 @@ class Directory:
             self._index(RoleAssignment(**record))
         for record in store.documents("lock"):
             self._index(Lock(**record))
+        for record in store.documents("vault"):
+            self._index(Vault.from_record(record))
 
     def _clear(self) -> None:
         self.tenants: dict[str, Tenant] = {}
@@ -157,6 +72,7 @@ class Directory:
         self.accounts: dict[str, StorageAccount] = {}
         self.role_assignments: dict[str, RoleAssignment] = {}
         self.locks: dict[str, Lock] = {}
+        self.vaults: dict[str, Vault] = {}
         self._applications: dict[str, Application] = {}
         self._service_principals: dict[str, ServicePrincipal] = {}
         self._app_by_app_id: dict[str, Application] = {}
@@ -185,9 +101,11 @@ class Directory:
         return found if found is not None and found.tenant_id == tenant_id else None
 
     def find_any(self, id_: str) -> Principal | None:
-        """The application or service principal with this object id, else the application with this appId."""
+        """The application or service principal with this object id, else the application or managed identity with this
+        appId."""
         key = id_.lower()
-        return self._applications.get(key) or self._service_principals.get(key) or self._app_by_app_id.get(key)
+        found = self._applications.get(key) or self._service_principals.get(key) or self._app_by_app_id.get(key)
+        return found or next((sp for sp in self._service_principals.values() if sp.managed and sp.app_id == key), None)
 
     def applications(self, tenant_id: str | None = None) -> Iterator[Application]:
         """The applications of one tenant, or all, oldest first."""
@@ -214,6 +132,18 @@ class Directory:
             None,
         )
 
+    def find_vault(self, name: str, cloud: Cloud | None = None) -> Vault | None:
+        """The vault of this name in a cloud; names are unique there, in any case. Without a cloud the first one."""
+        key = name.lower()
+        return next(
+            (
+                vault
+                for vault in self.vaults.values()
+                if vault.name.lower() == key and cloud in {None, self.tenants[vault.tenant_id].cloud}
+            ),
+            None,
+        )
+
     def behaviour_of(self, item: Principal | StorageAccount | User) -> Behaviour:
         """The settings in force for an application, its service principal, a storage account or a user."""
         own = item if isinstance(item, StorageAccount | User) else self._app_by_app_id.get(item.app_id.lower())
@@ -228,19 +158,22 @@ class Directory:
     def save(self, item: Item) -> None:
         """Add or update one object; of an application or service principal all but its secrets."""
         self._index(item)
-        kind, id_ = _key(item)
-        self._store.put(kind, id_, _record(item))
+        kind, id_ = key_of(item)
+        self._store.put(kind, id_, record_of(item))
 
-    def delete(self, item: StorageAccount | RoleAssignment | Lock | User) -> None:
+    def delete(self, item: StorageAccount | RoleAssignment | Lock | User | ServicePrincipal) -> None:
         """Delete one object; what refers to it stays and leads nowhere."""
-        kind, id_ = _key(item)
+        kind, id_ = key_of(item)
         if isinstance(item, User):
             self._user_by_upn.pop(item.upn.lower(), None)
+        if isinstance(item, ServicePrincipal):
+            self._principal_by_app_id.pop((item.tenant_id, item.app_id.lower()), None)
         indexes: dict[str, dict[str, Any]] = {
             "account": self.accounts,
             "user": self.users,
             "role_assignment": self.role_assignments,
             "lock": self.locks,
+            "service_principal": self._service_principals,
         }
         indexes[kind].pop(id_, None)
         self._store.delete(kind, id_)
@@ -306,6 +239,7 @@ class Directory:
             contents.accounts,
             contents.role_assignments,
             contents.locks,
+            contents.vaults,
         )
         with self._store.transaction():
             for group in items:
@@ -337,74 +271,8 @@ class Directory:
             case StorageAccount():
                 self.accounts[item.resource_id.lower()] = item
             case RoleAssignment():
-                self.role_assignments[_key(item)[1]] = item
+                self.role_assignments[key_of(item)[1]] = item
             case Lock():
-                self.locks[_key(item)[1]] = item
-
-
-def new_tenant(
-    *, tenant_id: str | None, name: str, domain: str | None, cloud: str, created_at: datetime
-) -> tuple[Tenant, tuple[ServicePrincipal, ...]]:
-    """A tenant and the service principals of Graph and Resource Manager, which every tenant has."""
-    identity = (tenant_id or str(uuid.uuid4())).lower()
-    tenant = Tenant(
-        tenant_id=identity,
-        name=name,
-        domain=(domain or f"{name.lower().replace(' ', '')}-{identity[:8]}.onmicrosoft.com"),
-        cloud_name=cloud,
-    )
-    built_in = (("Microsoft Graph", GRAPH_APP_ID), ("Windows Azure Service Management API", ARM_APP_ID))
-    principals = tuple(
-        ServicePrincipal(
-            object_id=str(uuid.uuid5(uuid.UUID(identity), app_id)),
-            app_id=app_id,
-            tenant_id=identity,
-            name=title,
-            created_at=created_at,
-        )
-        for title, app_id in built_in
-    )
-    return tenant, principals
-
-
-def _key(item: object) -> tuple[str, str]:
-    match item:
-        case Tenant():
-            return "tenant", item.tenant_id
-        case Application():
-            return "application", item.object_id
-        case ServicePrincipal():
-            return "service_principal", item.object_id
-        case User():
-            return "user", item.object_id
-        case StorageAccount():
-            return "account", item.resource_id.lower()
-        case RoleAssignment():
-            return "role_assignment", f"{item.principal_id} {item.role} {item.scope}".lower()
-        case Lock():
-            return "lock", item.lock_id.lower()
-    raise TypeError(type(item).__name__)
-
-
-def _record(item: Item) -> dict[str, Any]:
-    if isinstance(item, StorageAccount | User):
-        return item.to_record()
-    if not isinstance(item, Application | ServicePrincipal):
-        return asdict(item)
-    record = {item_field.name: getattr(item, item_field.name) for item_field in fields(item)}
-    del record["secrets"]
-    record["created_at"] = item.created_at.isoformat()
-    if isinstance(item, Application):
-        record["policy"] = item.policy.to_record() if item.policy else None
-    return record
-
-
-def _principal_fields(record: Mapping[str, Any], secrets: Mapping[str, list[Secret]]) -> dict[str, Any]:
-    """Constructor arguments of an application or service principal, but for the application's policy."""
-    arguments = {name: value for name, value in record.items() if name != "policy"}
-    arguments["created_at"] = datetime.fromisoformat(record["created_at"])
-    arguments["secrets"] = tuple(secrets.get(record["object_id"], ()))
-    for name in ("owners", "identifier_uris", "roles", "delegated", "directory_roles"):
-        if name in record:
-            arguments[name] = tuple(record[name])
-    return arguments
+                self.locks[key_of(item)[1]] = item
+            case Vault():
+                self.vaults[key_of(item)[1]] = item

@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl
 from azure_sandbox.accounts import StorageKey
 from azure_sandbox.clouds import Cloud
 from azure_sandbox.credential import Secret
-from azure_sandbox.directory import Principal
 from azure_sandbox.journal import Entry
+from azure_sandbox.objects import Principal
 from azure_sandbox.people import User
 from azure_sandbox.tokens import Caller
 

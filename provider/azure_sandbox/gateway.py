@@ -13,7 +13,7 @@ from email.utils import format_datetime
 from typing import Any, cast
 
 from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from azure_sandbox.clock import Clock
 from azure_sandbox.clouds import SurfaceName, surface_for
@@ -50,8 +50,19 @@ class Gateway:
         self._surfaces = surfaces
         self._writing: dict[str, int] = {}
 
+    def only(self, name: SurfaceName) -> ASGIApp:
+        """The same gateway, for a port that leads to one surface whatever the request says."""
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._serve(scope, receive, send, name)
+
+        return application
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
+        await self._serve(scope, receive, send, None)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, fixed: SurfaceName | None) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"the sandbox speaks HTTP, not {scope['type']}")
         request = Request(scope, receive)
@@ -59,7 +70,7 @@ class Gateway:
         path = _SLASHES.sub("/", scope["path"])
         host = request.headers.get("host", "").rsplit(":", 1)[0]
         now = self._clock.now()
-        cloud, name = surface_for(host, path)
+        cloud, name = surface_for(host, path) if fixed is None else (None, fixed)
         entry = Entry(at=now.isoformat(), host=host, operation="unknown", method=request.method, path=path)
         call = Call(
             method=request.method,

@@ -15,8 +15,9 @@ from typing import Any
 from azure_sandbox import graph_answers as answers
 from azure_sandbox import odata
 from azure_sandbox.clouds import CLOUDS, GRAPH_APP_ID
-from azure_sandbox.directory import Application, Directory, ServicePrincipal
+from azure_sandbox.directory import Directory
 from azure_sandbox.exchange import Answer, Call, Operation, Refusal, operation
+from azure_sandbox.objects import Application, ServicePrincipal
 from azure_sandbox.passwords import Passwords
 from azure_sandbox.permissions import APP_ROLE_IDS, OWNED_BY, ROLES, SCOPES
 from azure_sandbox.resources import (

@@ -13,9 +13,10 @@ from typing import Any
 
 from azure_sandbox.clientauth import ClientAuth
 from azure_sandbox.clouds import CLOUDS, PUBLIC, Cloud
-from azure_sandbox.directory import Application, Directory, ServicePrincipal, Tenant
+from azure_sandbox.directory import Directory
 from azure_sandbox.exchange import Answer, Call, Operation, operation
 from azure_sandbox.login_answers import ERRORS, answer, headers, named, refusal
+from azure_sandbox.objects import Application, ServicePrincipal, Tenant
 from azure_sandbox.signin import OIDC_SCOPES, SignIn, token_claims
 from azure_sandbox.tokens import LIFETIME_SECONDS, TokenMint
 
@@ -32,7 +33,7 @@ class Login:
     def __init__(self, directory: Directory, mint: TokenMint) -> None:
         self._directory = directory
         self._mint = mint
-        self._clients = ClientAuth(directory)
+        self._clients = ClientAuth(directory, mint.public_key)
         self._users = SignIn(directory)
         discovery = "/.well-known/openid-configuration"
         self.operations: tuple[Operation, ...] = (

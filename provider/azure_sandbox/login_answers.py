@@ -27,6 +27,7 @@ class Aadsts:
 
 
 ERRORS: Mapping[int, Aadsts] = {
+    50027: Aadsts(401, "invalid_client", "JWT token is invalid or malformed.", with_uri=True),
     50034: Aadsts(
         400,
         "invalid_grant",
@@ -95,11 +96,14 @@ ERRORS: Mapping[int, Aadsts] = {
         " application has not been installed by the administrator of the tenant or consented to by any user in the"
         " tenant. You may have sent your authentication request to the wrong tenant.",
     ),
+    **dict.fromkeys(
+        (700021, 700023, 700024, 700211, 700212, 700213, 1000502, 7002127),
+        Aadsts(401, "invalid_client", "{reason}", with_uri=True),
+    ),
     700027: Aadsts(
         401,
         "invalid_client",
-        "The certificate with identifier used to sign the client assertion is not registered on application."
-        " [Reason - The key was not found.]",
+        "{reason}",
         with_uri=True,
     ),
     700038: Aadsts(400, "unauthorized_client", "{app} is not a valid application identifier."),
@@ -152,7 +156,7 @@ def refusal(call: Call, number: int, *, error: str | None = None, **facts: str) 
 def named(call: Call, number: int, status: int | None, message: str | None) -> Answer:
     """The answer with this number for a fault, which may change status and text."""
     known = ERRORS[number]
-    nothing = dict.fromkeys(("app", "name", "resource", "grant", "parameter"), "")
+    nothing = dict.fromkeys(("app", "name", "resource", "grant", "parameter", "reason"), "")
     text = message or known.text.format_map(_facts(call, **nothing | {"app": call.entry.app_id or ""}))
     return answer(call, number, status or known.status, known.error, text, known=known)
 

@@ -14,9 +14,10 @@ from typing import Any
 from azure_sandbox import graph_answers as answers
 from azure_sandbox.clock import parse_instant
 from azure_sandbox.credential import DEFAULT_LIFE, Secret, make_secret
-from azure_sandbox.directory import PERSONAL_AUDIENCES, Application, Directory, Principal
+from azure_sandbox.directory import Directory
 from azure_sandbox.exchange import Answer, Call, Refusal
 from azure_sandbox.faults import MESSAGES
+from azure_sandbox.objects import PERSONAL_AUDIENCES, Application, Principal
 from azure_sandbox.resources import credential_resource
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")

@@ -111,6 +111,9 @@ SCOPES: Mapping[str, frozenset[str]] = {
 KEY_OPERATOR = "Storage Account Key Operator Service Role"
 """May list and regenerate storage keys, and nothing else: not even read the account."""
 
+VAULT_READERS = frozenset({"Key Vault Secrets User", "Key Vault Secrets Officer", "Key Vault Administrator"})
+"""May read the secrets of a vault. No role of Resource Manager may, not even Owner."""
+
 ARM_ROLES: Mapping[str, tuple[str, ...]] = {
     "Owner": ("*",),
     "Contributor": ("*",),
@@ -125,5 +128,6 @@ ARM_ROLES: Mapping[str, tuple[str, ...]] = {
         "Microsoft.Storage/storageAccounts/listKeys/action",
         "Microsoft.Storage/storageAccounts/ListAccountSas/action",
     ),
+    **dict.fromkeys(sorted(VAULT_READERS), ()),
 }
 """Built-in Resource Manager roles by name, as globs of actions ("Azure built-in roles" on learn.microsoft.com)."""

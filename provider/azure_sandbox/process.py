@@ -33,6 +33,7 @@ class Running:
     version: str
     tls_port: int
     proxy_port: int
+    identity_port: int
     control: Control
 
     @property
@@ -79,6 +80,7 @@ def find(state: Path) -> Running | None:
         version=status["version"],
         tls_port=status["tls_port"],
         proxy_port=status["proxy_port"],
+        identity_port=status["identity_port"],
         control=control,
     )
 

@@ -9,11 +9,12 @@ from typing import Any
 from azure_sandbox.clock import format_instant
 from azure_sandbox.clouds import GRAPH_APP_ID
 from azure_sandbox.credential import Secret
-from azure_sandbox.directory import Application, ServicePrincipal
 from azure_sandbox.directory_roles import DIRECTORY_ROLES
+from azure_sandbox.objects import Application, ServicePrincipal
 from azure_sandbox.people import User
 from azure_sandbox.permissions import APP_ROLE_IDS
 from azure_sandbox.policy import AppPolicy
+from azure_sandbox.trust import read_certificate
 
 
 def credential_resource(secret: Secret, *, value: str | None = None) -> dict[str, Any]:
@@ -50,9 +51,23 @@ def application_resource(application: Application, secrets: Sequence[Secret]) ->
         "tokenEncryptionKeyId": None,
         "addIns": [],
         "appRoles": [],
-        "keyCredentials": [],
+        "keyCredentials": [_certificate_resource(application, pem) for pem in application.certificates],
         "passwordCredentials": [credential_resource(secret) for secret in secrets],
         "requiredResourceAccess": [],
+    }
+
+
+def _certificate_resource(application: Application, pem: str) -> dict[str, Any]:
+    certificate = read_certificate(pem)
+    return {
+        "customKeyIdentifier": certificate.thumbprint,
+        "displayName": f"CN={application.name}",
+        "endDateTime": format_instant(certificate.ends_at),
+        "key": None,
+        "keyId": str(uuid.uuid5(uuid.UUID(application.object_id), certificate.thumbprint)),
+        "startDateTime": format_instant(certificate.starts_at),
+        "type": "AsymmetricX509Cert",
+        "usage": "Verify",
     }
 
 
@@ -70,7 +85,7 @@ def service_principal_resource(principal: ServicePrincipal, secrets: Sequence[Se
         "disabledByMicrosoftStatus": None,
         "displayName": principal.name,
         "servicePrincipalNames": [principal.app_id],
-        "servicePrincipalType": "Application",
+        "servicePrincipalType": "ManagedIdentity" if principal.managed else "Application",
         "signInAudience": "AzureADMyOrg",
         "tags": [],
         "addIns": [],

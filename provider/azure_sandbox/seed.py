@@ -17,28 +17,33 @@ from typing import Any
 from azure_sandbox.accounts import Lock, StorageAccount
 from azure_sandbox.clouds import CLOUDS
 from azure_sandbox.credential import Secret, make_secret
-from azure_sandbox.directory import (
-    AUDIENCES,
-    Application,
-    Contents,
-    RoleAssignment,
-    ServicePrincipal,
-    Tenant,
-    new_tenant,
-)
 from azure_sandbox.directory_roles import DIRECTORY_ROLES
+from azure_sandbox.objects import AUDIENCES, Application, Contents, RoleAssignment, ServicePrincipal, Tenant, new_tenant
 from azure_sandbox.people import User
 from azure_sandbox.permissions import APP_ROLE_IDS, DELEGATED
 from azure_sandbox.policy import AppPolicy
 from azure_sandbox.safe import Safe
+from azure_sandbox.seed_identities import read_identity, read_trust, read_vault
 from azure_sandbox.seed_reading import BadSeed, check_keys, derived, guid, instant, is_guid, need
 from azure_sandbox.seed_storage import read_account, read_assignment, read_lock
 from azure_sandbox.seed_users import read_user
+from azure_sandbox.vaults import Vault
 
 __all__ = ["BadSeed", "Planted", "Planter", "default_seed", "plant", "read_grants"]
 
 _KEYS: Mapping[str, frozenset[str]] = {
-    "seed": frozenset({"tenants", "applications", "users", "storage_accounts", "role_assignments", "locks"}),
+    "seed": frozenset(
+        {
+            "tenants",
+            "applications",
+            "users",
+            "storage_accounts",
+            "role_assignments",
+            "locks",
+            "managed_identities",
+            "vaults",
+        }
+    ),
     "tenant": frozenset({"id", "name", "domain", "cloud", "policy", "banned_passwords"}),
     "application": frozenset(
         {
@@ -56,6 +61,8 @@ _KEYS: Mapping[str, frozenset[str]] = {
             "enabled",
             "policy",
             "secrets",
+            "certificates",
+            "federated_credentials",
             "service_principal_secrets",
             "behaviour",
         }
@@ -130,6 +137,11 @@ class Planter:
             _check("application", record)
             name, tenant_id = need("application", record, "name"), record.get("tenant", home)
             self._principals[name] = record.get("service_principal_id") or derived(tenant_id, "principal", name)
+        for record in document.get("managed_identities", ()):
+            grants = read_grants(str(record.get("name", "managed identity")), record)
+            identity = read_identity(record, home, self._now, grants)
+            self._principals[identity.name] = identity.object_id
+            principals.append(identity)
         applications: list[Application] = []
         for record in document.get("applications", ()):
             application, principal = self.application(record, home)
@@ -142,15 +154,24 @@ class Planter:
             user.object_id: user.tenant_id for user in users
         }
         assignments = [self._assignment(record, home, home_of) for record in document.get("role_assignments", ())]
+        vaults = [read_vault(record, home, self._safe, self._now) for record in document.get("vaults", ())]
         locks = [read_lock(record, home) for record in document.get("locks", ())]
         known = {tenant.tenant_id: tenant for tenant in tenants}
-        named: list[Application | User | StorageAccount | Lock] = [*applications, *users, *accounts, *locks]
+        named: list[Application | ServicePrincipal | User | StorageAccount | Vault | Lock] = [
+            *applications,
+            *principals,
+            *users,
+            *accounts,
+            *vaults,
+            *locks,
+        ]
         for item in named:
             if item.tenant_id not in known:
                 raise BadSeed(f"{item.name}: no tenant {item.tenant_id} in this seed")
-        places = [(known[account.tenant_id].cloud_name, account.name) for account in accounts]
-        if twice := [name for place, name in places if places.count((place, name)) > 1]:
-            raise BadSeed(f"storage account {twice[0]}: the name is taken; names are unique in a cloud")
+        hosted: list[StorageAccount | Vault] = [*accounts, *vaults]
+        places = [(type(item), known[item.tenant_id].cloud_name, item.name.lower()) for item in hosted]
+        if twice := [place[2] for place in places if places.count(place) > 1]:
+            raise BadSeed(f"{twice[0]}: the name is taken; names of accounts and vaults are unique in a cloud")
         contents = Contents(
             tenants=tuple(tenants),
             applications=tuple(applications),
@@ -159,6 +180,7 @@ class Planter:
             accounts=tuple(accounts),
             role_assignments=tuple(assignments),
             locks=tuple(locks),
+            vaults=tuple(vaults),
         )
         return self.planted(contents)
 
@@ -195,6 +217,7 @@ class Planter:
         self._principals[name] = principal_id
         app_id = guid(name, record.get("app_id")) or derived(tenant_id, "app", name)
         owners = tuple(self._principal(name, owner) for owner in record.get("owners", ()))
+        certificates, federated = read_trust(name, record)
         object_id = guid(name, record.get("object_id")) or derived(tenant_id, "application", name)
         application = Application(
             object_id=object_id,
@@ -205,6 +228,8 @@ class Planter:
             owners=owners,
             secrets=self._secrets(name, object_id, record.get("secrets", ())),
             audience=audience,
+            certificates=certificates,
+            federated=federated,
             identifier_uris=tuple(record.get("identifier_uris", ())),
             policy=_policy(record.get("policy"), object_id),
             behaviour=dict(record.get("behaviour", {})),
@@ -259,13 +284,13 @@ class Planter:
         raise BadSeed(f"{where}: nobody is called {name!r}")
 
 
-def read_grants(where: str, record: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def read_grants(where: str, record: Mapping[str, Any]) -> dict[str, Any]:
     """What a record grants a service principal: those of ``roles``, ``delegated``, ``directory_roles`` that it has.
 
     Raises:
         BadSeed: an unknown role or permission.
     """
-    grants: dict[str, tuple[str, ...]] = {}
+    grants: dict[str, Any] = {}
     for key, known in (("roles", APP_ROLE_IDS), ("delegated", sorted(DELEGATED)), ("directory_roles", DIRECTORY_ROLES)):
         if key not in record:
             continue

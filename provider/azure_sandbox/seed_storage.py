@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from azure_sandbox.accounts import KEY_NAMES, Lock, StorageAccount
-from azure_sandbox.directory import RoleAssignment
+from azure_sandbox.objects import RoleAssignment
 from azure_sandbox.permissions import ARM_ROLES
 from azure_sandbox.safe import Safe
 from azure_sandbox.seed_reading import BadSeed, check_keys, instant, need

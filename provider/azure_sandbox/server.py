@@ -26,18 +26,20 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from azure_sandbox.address import ADDRESS_FILE, read_address
 from azure_sandbox.arm import Arm
 from azure_sandbox.authority import write_private
 from azure_sandbox.blob import Blob
 from azure_sandbox.control import Control
 from azure_sandbox.gateway import TRANSPORT, Gateway
 from azure_sandbox.graph import Graph
+from azure_sandbox.identities import Identities
 from azure_sandbox.login import Login
 from azure_sandbox.proxy import Proxy
 from azure_sandbox.seed import BadSeed
+from azure_sandbox.vault import KeyVault
 from azure_sandbox.world import World
 
-ADDRESS_FILE = "server.json"
 LOCK_FILE = "lock"
 _LOCK_ATTEMPTS = 10
 
@@ -110,8 +112,8 @@ async def serve(world: World, *, ready_fd: int | None = None, until_eof_fd: int 
     """
     state = world.state
     before = read_address(state) or {}
-    tls, proxy_socket, control_socket = (
-        _listen(before.get(name)) for name in ("tls_port", "proxy_port", "control_port")
+    tls, proxy_socket, control_socket, identity_socket = (
+        _listen(before.get(name)) for name in ("tls_port", "proxy_port", "control_port", "identity_port")
     )
     stopping = asyncio.Event()
     token = secrets.token_urlsafe(32)
@@ -122,6 +124,7 @@ async def serve(world: World, *, ready_fd: int | None = None, until_eof_fd: int 
         "tls_port": tls.getsockname()[1],
         "proxy_port": proxy_socket.getsockname()[1],
         "control_port": control_socket.getsockname()[1],
+        "identity_port": identity_socket.getsockname()[1],
     }
     gateway = Gateway(
         store=world.store,
@@ -134,6 +137,8 @@ async def serve(world: World, *, ready_fd: int | None = None, until_eof_fd: int 
             "graph": Graph(world.directory, world.mint),
             "arm": Arm(world.directory, world.mint, world.safe),
             "blob": Blob(world.directory, world.mint, world.safe),
+            "vault": KeyVault(world.directory, world.mint, world.safe),
+            "identity": Identities(world.directory, world.mint, world.authority.identity_header),
         },
     )
     proxy = Proxy(address["tls_port"], world.has_host)
@@ -141,6 +146,7 @@ async def serve(world: World, *, ready_fd: int | None = None, until_eof_fd: int 
     servers = [
         _server(gateway, server_file=world.authority.server_file),
         _server(control.application()),
+        _server(gateway.only("identity")),
     ]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -149,11 +155,15 @@ async def serve(world: World, *, ready_fd: int | None = None, until_eof_fd: int 
         loop.add_reader(until_eof_fd, stopping.set)
     tasks = [
         asyncio.create_task(server.serve(sockets=[listener]))
-        for server, listener in zip(servers, (tls, control_socket), strict=True)
+        for server, listener in zip(servers, (tls, control_socket, identity_socket), strict=True)
     ]
     listening = await asyncio.start_server(proxy.serve, sock=proxy_socket, limit=256 * 1024)
     await asyncio.gather(*(server.listening.wait() for server in servers))
-    write_private(state / ADDRESS_FILE, json.dumps({**address, "token": token}).encode())
+    private = {"token": token, "identity_header": world.authority.identity_header}
+    write_private(
+        state / ADDRESS_FILE,
+        json.dumps({**address, **private}).encode(),
+    )
     if ready_fd is None:
         sys.stderr.write(f"azure-sandbox: listens on https://127.0.0.1:{address['tls_port']}; Ctrl+C ends it\n")
     else:
@@ -166,15 +176,6 @@ async def serve(world: World, *, ready_fd: int | None = None, until_eof_fd: int 
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*tasks)
-
-
-def read_address(state: Path) -> dict[str, Any] | None:
-    """Where the sandbox of a state folder listens, or listened last; None before its first start."""
-    try:
-        found = json.loads((state / ADDRESS_FILE).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _server(application: ASGIApp, *, server_file: Path | None = None) -> _Server:

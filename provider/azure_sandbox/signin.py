@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from azure_sandbox.directory import Application, Directory, ServicePrincipal, Tenant
+from azure_sandbox.directory import Directory
 from azure_sandbox.exchange import Answer, Call
 from azure_sandbox.login_answers import headers, refusal
+from azure_sandbox.objects import Application, ServicePrincipal, Tenant
 from azure_sandbox.people import User
 
 _REMEMBERED_MISTAKES = 3

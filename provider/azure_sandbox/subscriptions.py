@@ -8,7 +8,8 @@ from typing import Any
 
 from azure_sandbox.accounts import StorageAccount
 from azure_sandbox.clock import Clock
-from azure_sandbox.directory import Contents, Directory, RoleAssignment, Unknown
+from azure_sandbox.directory import Directory, Unknown
+from azure_sandbox.objects import Contents, RoleAssignment
 from azure_sandbox.permissions import ARM_ROLES, KEY_OPERATOR
 from azure_sandbox.safe import Safe
 from azure_sandbox.seed_reading import BadSeed, check_keys

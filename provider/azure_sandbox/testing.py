@@ -18,22 +18,24 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from azure_sandbox import environment as _environment
+from azure_sandbox.address import read_address
 from azure_sandbox.client import (
     AccountInfo,
     ApplicationInfo,
     Control,
     ControlError,
     FaultHandle,
+    IdentityInfo,
     JournalEntry,
     SecretInfo,
     TenantInfo,
     UserInfo,
+    VaultInfo,
 )
 from azure_sandbox.process import spawn
-from azure_sandbox.server import read_address
 
 __all__ = [
     "AccountInfo",
@@ -41,11 +43,13 @@ __all__ = [
     "Control",
     "ControlError",
     "FaultHandle",
+    "IdentityInfo",
     "JournalEntry",
     "Sandbox",
     "SecretInfo",
     "TenantInfo",
     "UserInfo",
+    "VaultInfo",
 ]
 
 
@@ -110,25 +114,44 @@ class Sandbox:
         self._end(signal.SIGTERM)
         return self.start()
 
-    def environment(self, base: Mapping[str, str] | None = None, *, system_roots: bool = False) -> dict[str, str]:
+    def environment(
+        self, base: Mapping[str, str] | None = None, *, system_roots: bool = False, identity: str = "imds"
+    ) -> dict[str, str]:
         """An environment whose programs meet this sandbox.
 
         Args:
             base: what to start from; None takes this process's environment.
             system_roots: trust the system's roots too, as ``azure-sandbox run`` does. Without them TLS contexts are
                 made in a tenth of the time, and nothing but the sandbox can be reached anyway.
+            identity: where programs find managed identities: ``imds`` or ``app-service``.
         """
-        return _environment.applied(os.environ if base is None else base, self.variables(system_roots=system_roots))
+        variables = self.variables(system_roots=system_roots, identity=identity)
+        return _environment.applied(os.environ if base is None else base, variables)
 
-    def variables(self, *, system_roots: bool = False) -> dict[str, str]:
-        """Only the variables that lead to this sandbox, for ``monkeypatch.setenv``."""
+    def variables(self, *, system_roots: bool = False, identity: str = "imds") -> dict[str, str]:
+        """Only the variables that lead to this sandbox, for ``monkeypatch.setenv``.
+
+        Args:
+            system_roots: as for :meth:`environment`.
+            identity: where programs find managed identities: ``imds`` or ``app-service``.
+        """
         ca_file = self.state / ("ca-bundle.pem" if system_roots else "ca.pem")
-        return _environment.variables(proxy_port=self._port("proxy_port"), ca_file=ca_file)
+        return {
+            **_environment.variables(proxy_port=self._port("proxy_port"), ca_file=ca_file),
+            **_environment.identity_variables(
+                port=self._port("identity_port"), header=str(self._address()["identity_header"]), source=identity
+            ),
+        }
 
     @property
     def proxy(self) -> str:
         """The proxy's URL."""
         return f"http://127.0.0.1:{self._port('proxy_port')}"
+
+    @property
+    def identity_address(self) -> str:
+        """The URL under which managed identities are asked for, in plain http."""
+        return f"http://127.0.0.1:{self._port('identity_port')}"
 
     @property
     def address(self) -> str:
@@ -156,11 +179,14 @@ class Sandbox:
     ) -> None:
         self.stop()
 
-    def _port(self, name: str) -> int:
+    def _address(self) -> dict[str, Any]:
         address = read_address(self.state)
         if address is None:
             raise RuntimeError("the sandbox has not been started")
-        return int(address[name])
+        return address
+
+    def _port(self, name: str) -> int:
+        return int(self._address()[name])
 
     def _end(self, number: signal.Signals) -> None:
         process, self._process, self._control = self._process, None, None

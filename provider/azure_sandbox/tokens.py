@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 LIFETIME_SECONDS = 3599
+MANAGED_LIFETIME_SECONDS = 86399
 """What ``expires_in`` says; the token itself lives from five minutes before its issue, as Entra's do."""
 
 
@@ -52,7 +53,15 @@ class TokenMint:
         self.key_id = _base64url(hashlib.sha256(self._n.encode()).digest()[:20])
 
     def issue(
-        self, *, tenant_id: str, app_id: str, object_id: str, roles: Sequence[str], audience: str, now: datetime
+        self,
+        *,
+        tenant_id: str,
+        app_id: str,
+        object_id: str,
+        roles: Sequence[str],
+        audience: str,
+        now: datetime,
+        lifetime_seconds: int = LIFETIME_SECONDS,
     ) -> str:
         """Sign an access token for an application.
 
@@ -63,9 +72,11 @@ class TokenMint:
             roles: Graph app roles; left out of the token when empty.
             audience: the resource's URI.
             now: the sandbox's instant.
+            lifetime_seconds: how long it is good for.
         """
         claims: dict[str, Any] = {
             **_access_claims(tenant_id, app_id, audience, now),
+            "exp": int(now.timestamp()) + lifetime_seconds,
             "idp": f"https://sts.windows.net/{tenant_id}/",
             "idtyp": "app",
             "oid": object_id,
@@ -101,6 +112,17 @@ class TokenMint:
                 "ver": "2.0",
             }
         )
+
+    def issue_workload(self, *, issuer: str, subject: str, audience: str, wall: datetime) -> str:
+        """Sign a token as an issuer outside of Entra does for one of its workloads, dated by the machine's clock."""
+        issued = int(wall.timestamp())
+        claims = {"iss": issuer, "sub": subject, "aud": audience, "iat": issued, "nbf": issued, "exp": issued + 3600}
+        return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": self.key_id})
+
+    @property
+    def public_key(self) -> RSAPublicKey:
+        """The key that checks what it signed."""
+        return self._public
 
     def _sign(self, claims: Mapping[str, Any]) -> str:
         return jwt.encode(dict(claims), self._key, algorithm="RS256", headers={"kid": self.key_id, "x5t": self.key_id})

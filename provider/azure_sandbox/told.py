@@ -154,3 +154,26 @@ class UserInfo:
     conditional_access: bool
     force_change: bool
     password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityInfo:
+    """A managed identity; ``assigned`` by ``user`` or ``system``."""
+
+    name: str
+    tenant_id: str
+    client_id: str
+    object_id: str
+    assigned: str
+    roles: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultInfo:
+    """A key vault; ``secrets`` are the URLs of its secrets by name."""
+
+    name: str
+    tenant_id: str
+    resource_id: str
+    host: str
+    secrets: Mapping[str, str]

@@ -18,9 +18,11 @@ from azure_sandbox.authority import Authority, open_authority, write_private
 from azure_sandbox.clock import Clock
 from azure_sandbox.clouds import data_host
 from azure_sandbox.credential import Secret, make_secret
-from azure_sandbox.directory import Application, Contents, Directory, Principal, ServicePrincipal, Unknown
+from azure_sandbox.directory import Directory, Unknown
 from azure_sandbox.faults import Faults
 from azure_sandbox.journal import Journal
+from azure_sandbox.keepers import Keepers
+from azure_sandbox.objects import Application, Contents, Principal, ServicePrincipal
 from azure_sandbox.policy import AppPolicy
 from azure_sandbox.roster import Roster
 from azure_sandbox.seed import BadSeed, Planted, Planter, default_seed, plant, read_grants
@@ -60,6 +62,7 @@ class World:
         self.faults = Faults()
         self.journal = Journal(self.store)
         self.roster = Roster(self.directory, self.clock)
+        self.keepers = Keepers(self.directory, self.safe, self.clock, self.mint)
         self.subscriptions = Subscriptions(self.directory, self.safe, self.clock)
         if not self.directory.tenants:
             self.load_seed(default_seed() if seed is None else seed)
@@ -100,9 +103,13 @@ class World:
             write_private(folder / re.sub(r"[^A-Za-z0-9._-]", "-", name), value.encode())
 
     def has_host(self, host: str) -> bool:
-        """Whether an account's host name leads anywhere."""
+        """Whether an account's or vault's host name leads anywhere."""
         found = data_host(host)
-        return found is not None and self.directory.find_account(found[2], found[0]) is not None
+        if found is None:
+            return False
+        cloud, surface, name = found
+        find = self.directory.find_vault if surface == "vault" else self.directory.find_account
+        return find(name, cloud) is not None
 
     # Directory objects made on the fly.
 

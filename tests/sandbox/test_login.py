@@ -54,10 +54,14 @@ REFUSALS = {
     "an empty secret": ({"client_secret": ""}, 401, 7000215, "invalid_client"),
     "the keyId instead of the value": ({"client_secret": NOBODY}, 401, 7000215, "invalid_client"),
     "no secret at all": ({"client_secret": None}, 401, 7000218, "invalid_client"),
-    "an assertion that nobody registered": (
-        {"client_secret": None, "client_assertion": "a.b.c"},
+    "an assertion that is none": (
+        {
+            "client_secret": None,
+            "client_assertion": "a.b.c",
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        },
         401,
-        700027,
+        50027,
         "invalid_client",
     ),
     "an unknown application": ({"client_id": NOBODY}, 400, 700016, "unauthorized_client"),

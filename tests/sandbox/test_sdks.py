@@ -11,8 +11,10 @@ import textwrap
 import uuid
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from tests.sandbox.azure import OWNED_BY, Azure
+from tests.sandbox.certificates import certificate
 
 PRELUDE = """
 import asyncio, json, sys
@@ -161,6 +163,26 @@ PROGRAMS = {
             print(found.user_principal_name == given["user"])
         asyncio.run(as_rotator(work))
         """,
+    "a managed identity": """
+        from azure.identity import ManagedIdentityCredential
+        with ManagedIdentityCredential(client_id=given["identity"]) as credential:
+            print(bool(credential.get_token("https://graph.microsoft.com/.default").token))
+        """,
+    "a workload identity": """
+        import tempfile
+        from azure.identity import WorkloadIdentityCredential
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write(given["workload_token"])
+            file.flush()
+            with WorkloadIdentityCredential(
+                    tenant_id=given["tenant"], client_id=given["rotator"], token_file_path=file.name) as credential:
+                print(bool(credential.get_token("https://graph.microsoft.com/.default").token))
+        """,
+    "a certificate": """
+        from azure.identity import CertificateCredential
+        with CertificateCredential(given["tenant"], given["rotator"], certificate_data=given["pem"].encode()) as found:
+            print(bool(found.get_token("https://graph.microsoft.com/.default").token))
+        """,
     "a locked account": """
         from azure.core.exceptions import ResourceExistsError
         from azure.mgmt.storage import StorageManagementClient
@@ -177,7 +199,13 @@ PROGRAMS = {
 def run(azure: Azure, program: str, **more: str) -> subprocess.CompletedProcess[str]:
     import json
 
-    rotator, app = azure.rotator_and_workload()
+    own = certificate()
+    trusted = {"issuer": "https://issuer.example", "subject": "the workload"}
+    rotator = azure.app(OWNED_BY, certificates=[own.pem], federated_credentials=[trusted])
+    app = azure.app(owners=(rotator.app_id,))
+    key = own.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     azure.control.update_application(
         rotator.app_id, roles=[OWNED_BY, "User.Read.All", "User-PasswordProfile.ReadWrite.All"], delegated=["User.Read"]
     )
@@ -186,6 +214,9 @@ def run(azure: Azure, program: str, **more: str) -> subprocess.CompletedProcess[
     accounts = [azure.control.create_account(**place, operators=[rotator.app_id]) for _ in range(2)]
     azure.control.lock(accounts[1].resource_id)
     given = {
+        "identity": azure.control.create_identity(tenant=azure.tenant.tenant_id).client_id,
+        "workload_token": azure.control.workload_token(**trusted),
+        "pem": key.decode() + own.pem,
         "user": user.upn,
         "password": user.password,
         "subscription": place["subscription"],
