@@ -186,6 +186,7 @@ ADDRESSES = [
 ]
 
 
+@row("B-14")
 @pytest.mark.parametrize(("cloud", "name", "host"), ADDRESSES)
 def test_each_cloud_has_its_own_graph(directory, control, make_application, cloud, name, host):
     tenant = control.create_tenant(cloud=cloud).tenant_id
@@ -200,6 +201,7 @@ def test_each_cloud_has_its_own_graph(directory, control, make_application, clou
 # --- what a preflight wants to know -------------------------------------------------------------------------------
 
 
+@row("F35")
 def test_a_service_principals_own_secrets_are_told_apart(directory, login, rotator, make_application):
     app = make_application("app", owners=[rotator.app_id], service_principal_secrets=[{"name": "its own"}])
     principal = directory.get_service_principal(rotator.identity(), app.app_id)

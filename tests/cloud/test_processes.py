@@ -69,6 +69,55 @@ def test_what_the_cloud_identity_keeps_is_closed_at_the_end(sandbox, workload, i
     assert json.loads(done.stdout)["key_id"] in workload.live_key_ids()
 
 
+STORAGE = """
+import json, sys
+from azure_rotator.cloud import ArmStorageKeys
+from azure_rotator.domain.ports import Identity, StorageAccount
+from azure_rotator.domain.secrettext import SecretText
+ids = json.loads(sys.stdin.read())
+acting = Identity(tenant_id=ids["tenant"], client_id=ids["app"], secret=SecretText(ids["secret"]), label="test")
+account = StorageAccount(subscription_id=ids["subscription"], resource_group=ids["group"], name=ids["account"])
+keys = ArmStorageKeys()
+made = keys.regenerate(acting, account, "key2")
+assert made in keys.list_keys(acting, account)
+print(json.dumps([keys.prove(acting, account, made), "msgraph" in sys.modules]))
+"""
+
+USERS = """
+import json, sys
+from azure_rotator.cloud import EntraUsers
+from azure_rotator.domain.ports import Identity
+from azure_rotator.domain.secrettext import SecretText
+ids = json.loads(sys.stdin.read())
+acting = Identity(tenant_id=ids["tenant"], client_id=ids["app"], secret=SecretText(ids["secret"]), label="test")
+users, new = EntraUsers(), SecretText("9xKq!made-up-for-this-test")
+users.set_password(acting, ids["user"], new)
+users.get_user(acting, ids["user"])
+print(json.dumps([users.sign_in(acting, ids["user"], new).value, len(
+    [name for name in sys.modules if name.startswith("msgraph.generated.models")])]))
+"""
+
+
+def test_keys_are_operated_by_the_environment_alone_and_the_end_is_clean(sandbox, control, rotator, ids):
+    info = control.create_account(tenant=ids["tenant"], operators=[rotator.app_id])
+    where = {"subscription": info.subscription_id, "group": info.resource_group, "account": info.name}
+    done = run(STORAGE, sandbox, **ids, **where)
+    assert (done.returncode, done.stderr) == (0, "")
+    proven, with_graph = json.loads(done.stdout)
+    assert proven is True
+    assert not with_graph
+
+
+def test_passwords_are_set_by_the_environment_alone_and_the_end_is_clean(sandbox, control, make_application, ids):
+    user = control.create_user(tenant=ids["tenant"]).upn
+    setter = make_application("setter", roles=["User-PasswordProfile.ReadWrite.All", "User.Read.All"])
+    done = run(USERS, sandbox, **ids | {"app": setter.app_id, "secret": setter.secret, "user": user})
+    assert (done.returncode, done.stderr) == (0, "")
+    answer, models = json.loads(done.stdout)
+    assert answer == "accepted"
+    assert models < 60, "the SDK's big models are not needed"
+
+
 def test_the_first_mint_of_a_process_is_cheap(sandbox, ids):
     told = json.loads(run(PROGRAM, sandbox, **ids).stdout)
     assert told["models"] < 60, "the SDK's big models are not needed: reading them in takes 1.5 s"
@@ -88,7 +137,10 @@ def test_a_child_of_a_fork_ends_cleanly_too(sandbox, ids):
     assert done.stdout.split()[-1] == "0"
 
 
-HEAVY = ("azure.core", "azure.identity", "msgraph", "kiota_abstractions", "kiota_http", "httpx", "aiohttp", "msal")
+HEAVY = (
+    *("azure.core", "azure.identity", "azure.mgmt", "azure.keyvault", "aiohttp", "msal"),
+    *("msgraph", "kiota_abstractions", "kiota_http", "httpx"),
+)
 
 
 def test_the_import_loads_no_sdk(sandbox):

@@ -18,6 +18,7 @@ from azure_rotator.domain.ports import Identity, StorageAccount, StorageKey
 from azure_rotator.domain.secrettext import SecretText
 from azure_sandbox.testing import Control
 from tests.plugins.azure import App
+from tests.rows import row
 
 ROLE = "Storage Account Key Operator Service Role"
 
@@ -143,6 +144,7 @@ def test_a_key_that_signs_nothing_is_refused_without_a_request(keys, account):
     assert account.count("blob.") == 0
 
 
+@row("B-14")
 @pytest.mark.parametrize(
     ("cloud", "name"), [("public", "AzureCloud"), ("usgov", "AzureUSGovernment"), ("china", "AzureChinaCloud")]
 )
@@ -205,6 +207,7 @@ def test_the_missing_role_is_named(keys, make_account):
     assert account.values() == before
 
 
+@row("F45")
 def test_a_readonly_lock_refuses_the_list_too_and_says_what_to_do(keys, control, account):
     control.lock(account.scope)
     before = account.values()
@@ -283,6 +286,7 @@ def test_an_answer_that_does_not_speak_of_the_key_proves_nothing(keys, control, 
     assert keys.prove(account.acting, account.where, key) is False
 
 
+@row("F46")
 def test_an_account_that_permits_no_shared_key_proves_nothing_and_rotates_all_the_same(keys, control, account):
     control.update_account(account.where.name, allow_shared_key=False)
     made = keys.regenerate(account.acting, account.where, "key1")
@@ -424,6 +428,7 @@ LOST = {
 }
 
 
+@row("F18")
 @pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
 def test_a_regeneration_whose_answer_is_lost_is_unknown_and_the_list_tells(keys, control, account, fault):
     before = account.values()

@@ -157,7 +157,6 @@ def test_roles_that_cannot_be_read_now_are_an_outage_and_not_none(users, control
 # --- set by the target --------------------------------------------------------------------------------------------
 
 
-@row("AK-25")
 def test_a_password_is_set_by_one_request_without_a_forced_change(users, control, setter, client, user):
     users.set_password(setter.identity(), user.upn, NEW)
     assert user.has(NEW)
@@ -505,6 +504,7 @@ def test_a_slow_sign_in_leaves_no_time_for_the_change(azure, control, client, us
     fault.release()
 
 
+@row("B-14")
 @pytest.mark.parametrize(
     ("cloud", "name"), [("public", "AzureCloud"), ("usgov", "AzureUSGovernment"), ("china", "AzureChinaCloud")]
 )
@@ -518,6 +518,14 @@ def test_each_cloud_has_its_own_users(users, control, make_application, make_use
     users.change_password(acting, user.upn, NEW, SecretText(f"{NEW.reveal()}-2"))
     hosts = {entry.host for entry in control.journal(user=user.upn)}
     assert hosts == {CLOUDS[name].login_host, CLOUDS[name].graph_host}
+
+
+@pytest.mark.parametrize("name", ["guest_example.com#EXT#", "anna+test", "ünal", "100%", "$dollar"])
+def test_a_name_arrives_as_it_is(users, tenant, setter, client, make_user, name):
+    user = make_user(upn=f"{name}@{tenant.domain}")
+    users.set_password(setter.identity(), user.upn, NEW)
+    assert user.has(NEW)
+    assert users.sign_in(client.identity(), user.upn, NEW) is SignIn.ACCEPTED
 
 
 HARD = ["a b+c%26=&x;9Z", "Ünïcödé-9-xyz", "9" * 200 + "aB!", "\ud800-9aB-lone"]

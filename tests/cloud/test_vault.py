@@ -11,6 +11,7 @@ import pytest
 
 from azure_rotator.cloud import ProcessReferences
 from azure_rotator.domain.errors import Forbidden, Rejected, RotatorError, Unavailable
+from tests.rows import row
 
 CANARY = "canary8Q~never-to-be-seen-0123456789abcd"
 HERE = "keyvault:https://rotator.vault.azure.net/secrets/graph"
@@ -57,6 +58,7 @@ def test_a_version_is_asked_for_where_one_is_meant(resolve, vault):
 CLOUDS = [("public", "vault.azure.net"), ("usgov", "vault.usgovcloudapi.net"), ("china", "vault.azure.cn")]
 
 
+@row("B-14")
 @pytest.mark.parametrize(("cloud", "suffix"), CLOUDS)
 def test_each_cloud_has_its_own_vaults_and_login(vault, control, make_application, monkeypatch, cloud, suffix):
     app = make_application("machine", tenant=control.create_tenant(cloud=cloud).tenant_id)

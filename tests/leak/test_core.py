@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import bindparam, create_engine, text
 
 from azure_rotator.cloud.credentials import Token
-from azure_rotator.domain.ports import Identity, NewPassword
+from azure_rotator.domain.ports import Identity, NewPassword, StorageKey
 from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.views import Value
 from azure_rotator.telemetry import Redactor
@@ -32,6 +32,7 @@ HOLDERS = {
     "itself": SECRET,
     "an identity": Identity(tenant_id="t", client_id="c", secret=SECRET, label="target"),
     "a new password": NewPassword(key_id="k", value=SECRET, hint="An ", start_at=NOW, end_at=NOW),
+    "a storage key": StorageKey(name="key1", value=SECRET, created_at=NOW),
     "the answer of get-value": Value(
         name="n",
         item_id="i",

@@ -80,6 +80,7 @@ class ArmStorageKeys:
             False: the answer does not speak of the key: Shared Key is not permitted, the account's firewall refuses
             this network, or there is no blob service under the account's name.
         """
+        from azure_rotator.cloud import connections  # noqa: F401 - on this thread: the loop serves others meanwhile
 
         async def work(session: Session) -> bool | RotatorError:
             return await _prove(session, account, key)

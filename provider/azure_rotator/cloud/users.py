@@ -108,6 +108,7 @@ class EntraUsers:
 
     def sign_in(self, client: Identity, username: str, password: SecretText) -> SignIn:
         """One sign-in on a fresh connection, and no other request: a try too many locks the account."""
+        from azure_rotator.cloud import connections  # noqa: F401 - on this thread: the loop serves others meanwhile
 
         async def work(session: Session) -> SignIn | RotatorError:
             admission = await sign_in(
