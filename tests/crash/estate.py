@@ -11,13 +11,15 @@ import itertools
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from azure_sandbox.testing import ApplicationInfo, Control, FaultHandle, Sandbox
+from azure_rotator.domain.grants import PASSWORDS
+from azure_sandbox.testing import AccountInfo, ApplicationInfo, Control, FaultHandle, Sandbox, UserInfo
 from tests.crash.invariants import Inspector
 from tests.crash.jobs import Answer, Call, Job
 from tests.crash.nursery import Nursery, Process
@@ -101,7 +103,13 @@ class Estate:
     def __post_init__(self) -> None:
         control = self.lab.control
         tenant = control.create_tenant().tenant_id
-        self.rotator = control.create_application(tenant=tenant, roles=[OWNED_BY], secrets=[{"name": "boot"}])
+        self.rotator = control.create_application(
+            tenant=tenant,
+            roles=[OWNED_BY, PASSWORDS],
+            delegated=[PASSWORDS],
+            owners=["self"],
+            secrets=[{"name": "boot"}],
+        )
         self.workload = control.create_application(
             tenant=tenant,
             roles=[OWNED_BY],
@@ -120,6 +128,16 @@ class Estate:
     @property
     def tenant_id(self) -> str:
         return self.workload.tenant_id
+
+    @cached_property
+    def account(self) -> AccountInfo:
+        """A storage account whose keys the rotator operates; the Target names it if it is there by then."""
+        return self.lab.control.create_account(tenant=self.tenant_id, operators=[self.rotator.app_id])
+
+    @cached_property
+    def user(self) -> UserInfo:
+        """A user whose password the rotator's application may set, and may change on his behalf."""
+        return self.lab.control.create_user(tenant=self.tenant_id)
 
     @property
     def given_key_id(self) -> str:
@@ -143,13 +161,18 @@ class Estate:
     def secrets(self) -> list[str]:
         """Every clear value of this estate that was ever told to anybody."""
         seeded = [*self.rotator.secrets.values(), *self.workload.secrets.values()]
+        if "account" in vars(self):
+            seeded += self.lab.control.account(self.account.name).keys.values()
+        if "user" in vars(self):
+            seeded.append(self.user.password or "")
         return [*seeded, *(self.folder / "canaries").read_text().split()]
 
     def inspector(self, *stores: Store, ours: Sequence[str] = ()) -> Inspector:
         return Inspector(
             self.lab.sandbox,
             stores=stores or [self.store],
-            applications=[self.app_id],
+            applications=[self.app_id, self.rotator.app_id],
+            accounts=[self.account.name] if "account" in vars(self) else [],
             ours=ours,
             now=lambda: self.began_at,
             secrets=self.secrets,
@@ -166,6 +189,12 @@ class Estate:
             "client_id": self.rotator.app_id,
             "client_secret": self.rotator.secrets["boot"],
         }
+        if "account" in vars(self):
+            arguments |= {
+                "subscription_id": self.account.subscription_id,
+                "resource_group_name": self.account.resource_group,
+                "resource_name": self.account.name,
+            }
         return Call(use="targets.create", arguments=arguments, options={"owner": OWNER})
 
     def create(self, *, owner: str = OWNER, **arguments: Any) -> Call:
@@ -187,6 +216,25 @@ class Estate:
     def adopt(self, **arguments: Any) -> Call:
         given = {"api_id": self.given_key_id, "api_key": self.workload.secrets["given"]}
         return self.create(**given | arguments)
+
+    def create_own(self, **arguments: Any) -> Call:
+        """Take over the Target's own secret."""
+        return self._of_kind("target", arguments)
+
+    def create_storage(self, **arguments: Any) -> Call:
+        """Take over a key of the account."""
+        assert self.account.name  # it is there by now, and the Target names it
+        return self._of_kind("azure-storage-account", {"storage_account_key_name": "key1"} | arguments)
+
+    def create_password(self, **arguments: Any) -> Call:
+        """Take over the user's password."""
+        given = {"username": self.user.upn, "password": self.user.password}
+        return self._of_kind("password", {"authentication_credentials": "use-target-creds"} | given | arguments)
+
+    @staticmethod
+    def _of_kind(kind: str, arguments: Mapping[str, Any]) -> Call:
+        given = {"name": ITEM, "target_name": TARGET, "rotator_type": kind}
+        return Call(use="secrets.create", arguments={**given, **arguments}, options={"owner": OWNER})
 
     # --- processes ----------------------------------------------------------------------------------------------
 

@@ -28,20 +28,23 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus, urlencode
 
 from azure_rotator.domain.errors import Corrupt
-from azure_rotator.domain.kinds import PROOFS_IN_A_ROW
+from azure_rotator.domain.kinds import CLIENT_SECRETS, PROOFS_IN_A_ROW, Retention, retention_of
 from azure_rotator.domain.model import (
     ItemState,
     Origin,
     RotatedSecret,
     Rotation,
     RotationState,
+    RotatorType,
     Stage,
+    StorageKeyMode,
+    Target,
     Trigger,
     Version,
 )
 from azure_rotator.domain.names import Stamp, parse_stamp
 from azure_rotator.domain.ports import Sealer
-from azure_rotator.engine.context import version_place
+from azure_rotator.engine.context import target_place, version_place
 from azure_sandbox.clock import parse_instant
 from azure_sandbox.testing import JournalEntry, Sandbox, SecretInfo
 from tests.crash.stores import Store
@@ -84,6 +87,7 @@ class _Rows:
     open: Sequence[Rotation]
     known: dict[str, Rotation]  # by mint id, those that the stamps in Azure name
     opens: Callable[[Version], str | None]  # the value of a version; None when it does not open
+    targets: Sequence[tuple[Target, str]]
 
     @property
     def held(self) -> set[str]:
@@ -96,6 +100,7 @@ class Inspector:
 
     Args:
         applications: appIds to look at.
+        accounts: Names of storage accounts to look at.
         now: When the last process began: what was due then it had to finish, what became due since is nobody's fault.
         ours: keyIds that are made by people and handed over to be rotated: their removal is somebody's wish.
         secrets: Clear values that must be nowhere; those in the stores are known anyway.
@@ -109,6 +114,7 @@ class Inspector:
         *,
         stores: Sequence[Store],
         applications: Sequence[str],
+        accounts: Sequence[str] = (),
         now: Callable[[], datetime],
         ours: Collection[str] = (),
         secrets: Callable[[], Iterable[str]] = tuple,
@@ -118,6 +124,7 @@ class Inspector:
         self._control = sandbox.control
         self._stores = tuple(stores)
         self._applications = tuple(applications)
+        self._accounts = tuple(accounts)
         self._now = now
         self._secrets = secrets
         self._evidence = tuple(evidence)
@@ -128,6 +135,7 @@ class Inspector:
         for rows in self._rows(truth):
             mine |= rows.held
             mine |= {s.key_id.lower() for s in truth.values() if (stamp := _own(s, rows)) and _operation(stamp, rows)}
+        self._keys = {account: dict(self._control.account(account).keys) for account in self._accounts}
         self._foreign: dict[str, SecretInfo] = {
             key_id: s for key_id, s in truth.items() if s.is_alive and key_id not in mine
         }
@@ -152,6 +160,8 @@ class Inspector:
         others = {key_id for rows in every for key_id in rows.held} | self._foreign.keys()
         for rows in every:
             found += self._lost(rows, truth, log_in=log_in)
+            found += self._lost_elsewhere(rows, reconciled=reconciled)
+            found += self._lost_targets(rows)
             found += _orphaned(rows, truth, others, reconciled=reconciled, late=late)
             found += self._unproven(rows, truth)
             found += _early(rows, {key_id: s for key_id, s in truth.items() if key_id not in self._gone})
@@ -159,6 +169,7 @@ class Inspector:
                 found += _stuck(rows, self._now())
             found += [Violation(kind=Kind.STUCK, what=f"the database is damaged: {line}") for line in _damage(rows)]
         found += self._touched(truth)
+        found += self._touched_keys(every)
         found += self._leaked()
         return found
 
@@ -191,6 +202,14 @@ class Inspector:
                     open=uow.open_rotations(),
                     known=dict(uow.operations({s.operation_id for s in stamps if s.store_id == uow.store_id()})),
                     opens=opened,
+                    targets=[
+                        (
+                            target,
+                            sealer.open(target.sealed_secret, target_place(target.target_id, target.version)).reveal(),
+                        )
+                        for target in uow.list_targets()
+                        if target.sealed_secret is not None
+                    ],
                 )
 
     # --- the promises -------------------------------------------------------------------------------------------
@@ -200,7 +219,7 @@ class Inspector:
         operation says so."""
         leaving = {r.item_id for r in rows.open if r.trigger is Trigger.DELETE and r.state is not RotationState.PLANNED}
         for item, version in _versions(rows, Stage.CURRENT):
-            if item.state is ItemState.UNDOING or item.item_id in leaving:
+            if item.state is ItemState.UNDOING or item.item_id in leaving or item.rotator_type not in CLIENT_SECRETS:
                 continue
             secret = truth.get(version.key_id.lower())
             label = f"{item.name} version {version.number} ({version.key_id})"
@@ -218,6 +237,32 @@ class Inspector:
                 yield Violation(kind=Kind.LOST, what=f"{label}: its value is not this secret's, or is not valid")
             elif log_in and not self._logs_in(secret, value):
                 yield Violation(kind=Kind.LOST, what=f"{label}: its value does not log in")
+
+    def _lost_elsewhere(self, rows: _Rows, *, reconciled: bool) -> Iterator[Violation]:
+        """The same of keys and passwords. Where making the new one revokes the old one, the stored value is dead from
+        then on until the publication: allowed only while an operation with a committed intent is on its way."""
+        between = {
+            r.item_id for r in rows.open if r.mint_uncertain or r.state in {RotationState.MINTED, RotationState.PROVING}
+        }
+        for item, version in _versions(rows, Stage.CURRENT):
+            if item.rotator_type in CLIENT_SECRETS or version.number == 0:
+                continue
+            value = rows.opens(version)
+            if item.rotator_type is RotatorType.PASSWORD:
+                works = value is not None and self._control.verify_password(item.username or "", value) == "present"
+            else:
+                account = self._accounts[0]
+                works = value is not None and self._control.verify_key(account, value) == version.key_id
+            replaced = retention_of(item) is Retention.REPLACED
+            if not works and (reconciled or not replaced or item.item_id not in between):
+                yield Violation(kind=Kind.LOST, what=f"{item.name} version {version.number}: its value is not accepted")
+
+    def _lost_targets(self, rows: _Rows) -> Iterator[Violation]:
+        """Every Target's stored secret logs in at every instant: everything on it does so with that one."""
+        for target, value in rows.targets:
+            found = self._control.verify(target.client_id or "", value)
+            if found is None or found.state != "valid":
+                yield Violation(kind=Kind.LOST, what=f"Target {target.name}: its secret does not log in")
 
     def _logs_in(self, secret: SecretInfo, value: str) -> bool:
         """One token request past the SDKs, to the older of the two endpoints: by it ``_unproven`` tells it apart."""
@@ -254,6 +299,16 @@ class Inspector:
                 yield Violation(kind=Kind.FOREIGN, what=what)
             elif _unchanging(after) != _unchanging(before):
                 yield Violation(kind=Kind.FOREIGN, what=f"secret {key_id} of {before.application} was changed")
+
+    def _touched_keys(self, every: Sequence[_Rows]) -> Iterator[Violation]:
+        """A key that no item holds is as it was."""
+        held = {v.key_id for rows in every for item in rows.items for v in rows.versions[item.item_id]}
+        in_turn = any(item.storage_key_mode is StorageKeyMode.ALTERNATE for rows in every for item in rows.items)
+        for account, before in self._keys.items():
+            now = self._control.account(account).keys
+            for name, value in before.items():
+                if name not in held and not in_turn and now.get(name) != value:
+                    yield Violation(kind=Kind.FOREIGN, what=f"{name} of {account} is not ours and was regenerated")
 
     def _leaked(self) -> Iterator[Violation]:
         """No value in any file of a store or of a process's output, in none of its usual spellings."""
@@ -342,7 +397,8 @@ def _stuck(rows: _Rows, now: datetime) -> Iterator[Violation]:
         for version in rows.versions[item.item_id]:
             responsible = {r.rotation_id for r in open_here} | {r.replaced_version_id for r in open_here}
             deleted = any(r.trigger is Trigger.DELETE for r in open_here)
-            temporary = version.stage in {Stage.PENDING, Stage.ABANDONED, Stage.PREVIOUS}
+            kept = version.stage is Stage.PREVIOUS and version.retire_at is None  # the other key of a pair
+            temporary = version.stage in {Stage.PENDING, Stage.ABANDONED, Stage.PREVIOUS} and not kept
             if temporary and not deleted and not {version.rotation_id, version.version_id} & responsible:
                 what = f"{item.name}: {version.stage.value} secret {version.key_id} belongs to no open operation"
                 yield Violation(kind=Kind.STUCK, what=what)

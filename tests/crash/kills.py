@@ -20,7 +20,15 @@ from tests.crash.invariants import Violation
 from tests.crash.nursery import Process
 from tests.crash.operations import TAKEOVERS, Operation
 
-WRITES = frozenset({"graph.addPassword", "graph.removePassword"})
+WRITES = frozenset(
+    {
+        "graph.addPassword",
+        "graph.removePassword",
+        "graph.updateUser",
+        "graph.changePassword",
+        "arm.regenerateKey",
+    }
+)
 # While one kill waits for a lease to run out, the others work.
 _AT_ONCE = 3
 # An item that is not there (any more), one that is being deleted.

@@ -14,6 +14,7 @@ from tests.crash.estate import AT_ONCE, ITEM, Estate, delete, reconcile, rotate
 from tests.crash.jobs import Call
 
 Calls = Callable[[Estate], Sequence[Call]]
+_ROTATE: Calls = lambda estate: [rotate()]  # noqa: E731 - the same
 _NOTHING: Calls = lambda estate: ()  # noqa: E731 - a default beside its siblings
 
 
@@ -180,6 +181,19 @@ OPERATIONS: tuple[Operation, ...] = (
         spoil=_lose_a_reply,
         calls=lambda e: [reconcile()],
         adopts=True,
+    ),
+    Operation(name="rotate the Target's own", start=lambda e: [e.create_own(revoke_after=AT_ONCE)], calls=_ROTATE),
+    Operation(name="rotate a storage key", start=lambda e: [e.create_storage()], calls=_ROTATE),
+    Operation(
+        name="rotate storage keys in turn",
+        start=lambda e: [e.create_storage(storage_key_mode="alternate"), rotate()],
+        calls=_ROTATE,
+    ),
+    Operation(name="set a password", start=lambda e: [e.create_password()], calls=_ROTATE),
+    Operation(
+        name="change one's own password",
+        start=lambda e: [e.create_password(authentication_credentials="use-user-creds")],
+        calls=_ROTATE,
     ),
     Operation(
         name="remove an orphan",

@@ -11,6 +11,7 @@ import pytest
 from azure_rotator.domain.ports import UnitOfWork
 from tests.crash.estate import Estate, rotate
 from tests.crash.invariants import Inspector, Kind, spellings
+from tests.crash.jobs import Call
 from tests.crash.worker import READS
 
 pytestmark = pytest.mark.crash
@@ -99,7 +100,7 @@ def test_an_estate_in_order_is_reported_as_such(rotated: tuple[Estate, Inspector
     _, inspector = rotated
     assert inspector.violations() == []
     assert inspector.violations(reconciled=False) == []
-    assert len(inspector.foreign) == 2
+    assert len(inspector.foreign) == 3, "two that people made, and the Target's own"
 
 
 @pytest.mark.parametrize(("kind", "broken"), BROKEN.values(), ids=BROKEN)
@@ -109,6 +110,47 @@ def test_a_broken_promise_is_reported(
     estate, inspector = rotated
     broken(estate)
     assert kind in {violation.kind for violation in inspector.violations()}
+
+
+def _own_removed(estate: Estate) -> None:
+    estate.lab.control.remove_secret(estate.rotator.app_id, _held(estate, "current"))
+
+
+OTHER_KINDS: dict[str, tuple[Callable[[Estate], Call], Kind, Callable[[Estate], object]]] = {
+    "the Target's own secret is removed": (lambda e: e.create_own(), Kind.LOST, _own_removed),
+    "the published key is regenerated": (
+        lambda e: e.create_storage(),
+        Kind.LOST,
+        lambda e: e.lab.control.regenerate_key(e.account.name, "key1"),
+    ),
+    "a key of nobody is regenerated": (
+        lambda e: e.create_storage(),
+        Kind.FOREIGN,
+        lambda e: e.lab.control.regenerate_key(e.account.name, "key2"),
+    ),
+    "the published one of a pair is regenerated": (
+        lambda e: e.create_storage(storage_key_mode="alternate"),
+        Kind.LOST,
+        lambda e: e.lab.control.regenerate_key(e.account.name, _held(e, "current")),
+    ),
+    "the password is set by somebody else": (
+        lambda e: e.create_password(),
+        Kind.LOST,
+        lambda e: e.lab.control.update_user(e.user.object_id, password="By-Hand-and-2-strong"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("create", "kind", "broken"), OTHER_KINDS.values(), ids=OTHER_KINDS)
+def test_a_broken_promise_of_another_kind_is_reported(
+    estate: Estate, create: Callable[[Estate], Call], kind: Kind, broken: Callable[[Estate], object]
+) -> None:
+    estate.begin(create(estate), rotate())
+    inspector = estate.inspector()
+    assert inspector.violations() == []
+    broken(estate)
+    for reconciled in (True, False):
+        assert kind in {violation.kind for violation in inspector.violations(reconciled=reconciled)}
 
 
 def test_without_a_committed_intent_an_extra_secret_is_an_orphan_at_once(rotated: tuple[Estate, Inspector]) -> None:

@@ -22,7 +22,16 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(900)]
 
 # `make test` stays short: every point of a create and of a rotation, and some of what differs in what it leaves behind.
 # `make test-full` has every point of every operation, taken over in every way.
-SOME = {"rotate, unproven", "delete", "recover a lost reply"}
+SOME = {
+    "rotate, unproven",
+    "delete",
+    "recover a lost reply",
+    "rotate the Target's own",
+    "rotate a storage key",
+    "rotate storage keys in turn",
+    "set a password",
+    "change one's own password",
+}
 EVERYDAY = [operation for operation in OPERATIONS if operation.core or operation.name in SOME]
 
 

@@ -26,7 +26,8 @@ from sqlalchemy.pool import Pool
 from azure_rotator.cloud import ArmStorageKeys, EntraLogin, EntraUsers, GraphDirectory
 from azure_rotator.cloud import close as close_cloud
 from azure_rotator.domain.errors import RotatorError, Unavailable
-from azure_rotator.domain.ports import Directory, Identity, NewPassword, UnitOfWork
+from azure_rotator.domain.ports import Directory, StorageKeys, UnitOfWork, Users
+from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.context import Limits
 from azure_rotator.wiring import SystemEntropy, make_engine, open_store
 from azure_sandbox.testing import Control
@@ -92,10 +93,10 @@ def work(job: Job) -> None:
         _fill_disk(uow, job.max_pages)
     ports = Ports(
         uow=trap.watched(uow),
-        directory=cast(Directory, Recorded(GraphDirectory(), Path(job.canaries))),
+        directory=cast(Directory, Recorded(GraphDirectory(), Path(job.canaries), "add_password")),
         login=EntraLogin(),
-        keys=ArmStorageKeys(),
-        users=EntraUsers(),
+        keys=cast(StorageKeys, Recorded(ArmStorageKeys(), Path(job.canaries), "regenerate")),
+        users=cast(Users, Recorded(EntraUsers(), Path(job.canaries), "set_password", "change_password")),
         observer=LogObserver(),
     )
     for name in job.sabotage:
@@ -232,20 +233,29 @@ def _die() -> NoReturn:
 
 
 class Recorded:
-    """A ``Directory`` that tells the leak check which values there are, before anybody else knows them."""
+    """An Azure port that tells the leak check which values there are, before anybody else knows them."""
 
-    def __init__(self, inner: Directory, file: Path) -> None:
+    def __init__(self, inner: Directory | StorageKeys | Users, file: Path, *methods: str) -> None:
         self._inner = inner
         self._file = file
-
-    def add_password(self, acting: Identity, object_id: str, display_name: str, end_at: datetime) -> NewPassword:
-        minted = self._inner.add_password(acting, object_id, display_name, end_at)
-        with self._file.open("a") as file:
-            file.write(minted.value.reveal() + "\n")
-        return minted
+        self._methods = methods
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+        method = getattr(self._inner, name)
+        if name not in self._methods:
+            return method
+
+        def recorded(*arguments: Any) -> Any:
+            self._write(*arguments)
+            answer = method(*arguments)
+            self._write(getattr(answer, "value", None))
+            return answer
+
+        return recorded
+
+    def _write(self, *values: object) -> None:
+        with self._file.open("a") as file:
+            file.writelines(value.reveal() + "\n" for value in values if isinstance(value, SecretText))
 
 
 class LogObserver:

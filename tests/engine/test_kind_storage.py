@@ -303,3 +303,36 @@ def test_where_shared_key_is_not_permitted_the_list_of_keys_is_proof_enough(stor
     storage.create()
     assert storage.rotate().status == "RotationSucceeded"
     assert storage.value() == storage.keys()["key1"]
+
+
+# --- changed outside
+
+
+@pytest.mark.parametrize("mode", ["named", "alternate"])
+def test_a_key_that_somebody_else_regenerated_is_taken_over_by_reconcile(storage: Storage, mode: str):
+    storage.create(storage_key_mode=mode)
+    storage.rotate()
+    published = storage.world.describe(STORE).key_id
+    assert published is not None
+    storage.world.control.regenerate_key(storage.info.name, published)
+    assert storage.value() != storage.keys()[published], "every reader has a dead value now"
+    planned = storage.world.engine.reconcile(dry_run=True)
+    assert [(d["path"], d["key_id"], d["version"]) for d in planned.drifted] == [(STORE, published, None)]
+    assert storage.world.describe(STORE).version == 2
+    done = storage.world.engine.reconcile()
+    assert [(d["path"], d["key_id"], d["version"]) for d in done.drifted] == [(STORE, published, 3)]
+    assert storage.value() == storage.keys()[published]
+    assert storage.world.versions(STORE)[2] is Stage.REVOKED
+    assert storage.regenerations() == 1
+    assert not storage.world.engine.reconcile().drifted
+    storage.rotate()
+    assert storage.value() in storage.keys().values()
+
+
+@row("F18")
+def test_a_regeneration_that_arrives_after_another_process_took_over_loses_no_key(storage: Storage):
+    storage.create()
+    storage.rotate()
+    storage.world.control.regenerate_key(storage.info.name, "key1")  # what it would do
+    storage.world.engine.reconcile()
+    assert storage.value() == storage.keys()["key1"]

@@ -81,7 +81,9 @@ def _reconciled(done: Reconciliation) -> str:
     )
     found = "would remove" if done.dry_run else "removed"
     orphans = [f"{found} {o.key_id} ({o.display_name}) of application {o.app_id}" for o in done.orphans]
-    return "\n".join([operations, *(orphans or ["no orphans"])])
+    took = "would take over" if done.dry_run else "took over"
+    drifted = [f"{took} {d['key_id']} of {d['path']}: it was regenerated outside" for d in done.drifted]
+    return "\n".join([operations, *(orphans or ["no orphans"]), *drifted])
 
 
 def _failed(done: Reconciliation) -> RotatorError:

@@ -800,6 +800,14 @@ class Rotator(Protocol):
         """
         ...
 
+    def observe(self, subject: Subject, key_id: str) -> SecretText | None:
+        """The value that Azure has now for this credential; None where Azure tells nobody.
+
+        Raises:
+            Forbidden, NotFound, Unavailable: It could not be asked.
+        """
+        ...
+
     def prepare(self, job: Job) -> Plan:
         """Read the object and clear it of this store's orphans."""
         ...

@@ -17,6 +17,7 @@ from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, Rotat
 from azure_rotator.domain.ports import Application, Identity, LaneClaim
 from azure_rotator.domain.rotation import UNPUBLISHED
 from azure_rotator.engine.context import Context
+from azure_rotator.engine.drift import Drift
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.targets import target_not_found
 from azure_rotator.engine.views import Facts, Orphan, Reconciliation, iso
@@ -40,12 +41,13 @@ class _Place:
 class Reconcile:
     """The use case."""
 
-    def __init__(self, context: Context, foreground: Foreground) -> None:
+    def __init__(self, context: Context, foreground: Foreground, drift: Drift) -> None:
         self._c = context
         self._foreground = foreground
+        self._drift = drift
 
     def run(self, *, target: str | None = None, dry_run: bool = False) -> Reconciliation:
-        """Go on with every open operation that is due, then remove orphans.
+        """Go on with every open operation that is due, then remove orphans, then take over what was changed outside.
 
         One failure never stops the others; it is reported.
 
@@ -66,19 +68,34 @@ class Reconcile:
             failed = self._look(place, orphans, dry_run=dry_run)
             if failed is not None:
                 problems.append(_problem(f"application {place.app_id}", failed))
+        drifted = [found for item in self._items_of(target) if (found := self._repair(item, problems, dry_run=dry_run))]
         return Reconciliation(
-            dry_run=dry_run, rotations=tuple(rotations), orphans=tuple(orphans), problems=tuple(problems)
+            dry_run=dry_run,
+            rotations=tuple(rotations),
+            orphans=tuple(orphans),
+            drifted=tuple(drifted),
+            problems=tuple(problems),
         )
+
+    def _repair(self, item: RotatedSecret, problems: list[Facts], *, dry_run: bool) -> Facts | None:
+        target = self._c.uow.find_target(target_id=item.target_id)
+        if target is None or target.deleted:
+            return None
+        try:
+            return self._drift.repair(item, target, dry_run=dry_run)
+        except RotatorError as failed:
+            problems.append(_problem(item.name, failed))
+            return None
 
     def _open(self, target: str | None) -> list[Rotation]:
         """What is not published comes first: its publication may make the retirement of an older one due (3.6)."""
         rotations = sorted(self._c.uow.open_rotations(), key=lambda rotation: rotation.state not in UNPUBLISHED)
         if target is None:
             return rotations
-        ids = {i.item_id for i in self._items(target)}
+        ids = {i.item_id for i in self._items_of(target)}
         return [r for r in rotations if r.item_id in ids]
 
-    def _items(self, target: str | None) -> list[RotatedSecret]:
+    def _items_of(self, target: str | None) -> list[RotatedSecret]:
         if target is None:
             return list(self._c.uow.list_items())
         named = self._c.uow.find_target(name=target)
@@ -119,7 +136,7 @@ class Reconcile:
         """Each application that items use or the journal remembers, with everybody who may look: whoever acts for an
         item of it, then the Targets of its tenant."""
         who: dict[str, list[Callable[[], Identity]]] = {}
-        for item in self._items(target):
+        for item in self._items_of(target):
             keeper = self._c.uow.find_target(target_id=item.target_id)
             if keeper is not None and item.state is ItemState.ACTIVE and item.rotator_type in CLIENT_SECRETS:
                 who.setdefault(lane(item, keeper), []).append(partial(self._c.identity_for, item, keeper))

@@ -8,7 +8,9 @@ from datetime import datetime
 from azure_rotator.domain.model import AuditLine, Event
 from azure_rotator.domain.names import canonical_path
 from azure_rotator.engine.context import Context
+from azure_rotator.engine.drift import Drift
 from azure_rotator.engine.foreground import Foreground
+from azure_rotator.engine.items import Items
 from azure_rotator.engine.reconcile import Reconcile
 from azure_rotator.engine.runner import Runner
 from azure_rotator.engine.secrets import Secrets
@@ -31,7 +33,7 @@ class Engine:
         foreground = Foreground(context, self.runner)
         self.targets = Targets(context)
         self.secrets = Secrets(context, foreground)
-        self._reconcile = Reconcile(context, foreground)
+        self._reconcile = Reconcile(context, foreground, Drift(context, foreground, Items(context, foreground)))
 
     @property
     def store_id(self) -> str:

@@ -168,7 +168,8 @@ class Steps:
         try:
             work.rotator.prove(self._job(work), pending.key_id, value)
         except RotatorError as failed:
-            if retention_of(work.item) is Retention.REPLACED and isinstance(failed, Forbidden | Unavailable):
+            only_one = retention_of(work.item) is Retention.REPLACED and pending.origin is Origin.MINTED
+            if only_one and isinstance(failed, Forbidden | Unavailable):
                 # The old value is gone since the new one was made, and Azure confirmed that: whatever this proof says,
                 # the new one is the only one there is. What it said is told (features 3.2).
                 refusal = Failure(code=failed.code, text=f"published without a proof: {failed.message}")

@@ -305,12 +305,15 @@ class Reconciliation:
     Args:
         rotations: Unfinished operations: id, path, state before and after, when the next step is due.
         orphans: Secrets removed (with ``dry_run``: found).
+        drifted: Items whose value in Azure was not the stored one; it is their new version now (with ``dry_run``: would
+            be).
         problems: What could not be looked at, and why.
     """
 
     dry_run: bool
     rotations: tuple[Facts, ...] = ()
     orphans: tuple[Orphan, ...] = ()
+    drifted: tuple[Facts, ...] = ()
     problems: tuple[Facts, ...] = field(default=())
 
     def facts(self) -> Facts:
@@ -318,5 +321,6 @@ class Reconciliation:
             "dry_run": self.dry_run,
             "rotations": list(self.rotations),
             "orphans": [o.facts() for o in self.orphans],
+            "drifted": list(self.drifted),
             "problems": list(self.problems),
         }

@@ -99,6 +99,10 @@ class AppSecretRotator:
             )
         self._login.prove(application_identity(subject.target, subject.item.app_id, given))
 
+    def observe(self, subject: Subject, key_id: str) -> SecretText | None:
+        """Entra shows a client secret once."""
+        return None
+
     # --- a rotation
 
     def prepare(self, job: Job) -> Plan:

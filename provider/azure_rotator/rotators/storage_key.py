@@ -43,6 +43,10 @@ class StorageKeyRotator:
         key = _named(self._keys.list_keys(subject.acting, account), _first_key(subject.item), account.name)
         return Adoption(key_id=key.name, value=key.value)
 
+    def observe(self, subject: Subject, key_id: str) -> SecretText | None:
+        account = storage_account(subject.item, subject.target)
+        return _named(self._keys.list_keys(subject.acting, account), key_id, account.name).value
+
     def prepare(self, job: Job) -> Plan:
         account = storage_account(job.item, job.target)
         keys = self._keys.list_keys(job.acting, account)

@@ -90,6 +90,10 @@ class UserPasswordRotator:
                 "authentication_credentials to use-target-creds",
             )
 
+    def observe(self, subject: Subject, key_id: str) -> SecretText | None:
+        """Entra shows no password."""
+        return None
+
     def prepare(self, job: Job) -> Plan:
         return Plan(object_id=_username(job.item), evidence=job.earlier or self._generate(job.item))
 
