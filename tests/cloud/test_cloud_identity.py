@@ -1,25 +1,22 @@
 """The cloud identity: azure-identity's default chain, kept in the process, renewed when Graph refuses its token.
 
-In the sandbox the chain ends at its first member, the service principal of the environment; which member it is makes no
-difference to what is tested here.
+Where it makes no difference which member of the chain it is, it is the first one, the service principal of the
+environment.
 """
 
 from __future__ import annotations
 
-import json
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import trustme
+from cryptography.hazmat.primitives import serialization
 
 from azure_rotator.cloud import EntraLogin, GraphDirectory
 from azure_rotator.domain.errors import Forbidden, Rejected, RotatorError, Unavailable
 from azure_rotator.domain.ports import Identity
+from tests.sandbox.certificates import certificate
 
 CLOUD = Identity(tenant_id=None, client_id=None, secret=None, label='target "/cloud"')
 END = datetime.now(UTC) + timedelta(days=90)
@@ -152,45 +149,55 @@ def test_a_persons_login_is_never_used(developer, login, monkeypatch, words):
     assert not developer.exists()
 
 
-@pytest.fixture
-def metadata_endpoint(azure, monkeypatch, rotator):
-    """A virtual machine's metadata endpoint, whose identity is the rotator; the queries that it was asked with."""
-    token = EntraLogin()._token(rotator.identity()).value.reveal()
-    asked: list[dict[str, list[str]]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            real = self.headers.get("Metadata") == "true"  # the chain first looks whether anybody is there
-            query = parse_qs(urlsplit(self.path).query)
-            told = {"access_token": token, "expires_in": "3599", "expires_on": "4102444800", "token_type": "Bearer"}
-            told |= {"resource": query.get("resource", [""])[0]}
-            body = json.dumps(told if real else {"error": "invalid_request"}).encode()
-            if real:
-                asked.append(query)
-            self.send_response(200 if real else 400)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_arguments: object) -> None:
-            """Nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", f"http://127.0.0.1:{server.server_port}")
-        yield asked
-        server.shutdown()
+SOURCES = ["imds", "app-service"]
 
 
-@pytest.mark.parametrize("client_id", [None, "0c0fee00-1111-4222-8333-444455556666"])
-def test_a_managed_identity_acts_and_a_user_assigned_one_is_named(metadata_endpoint, directory, workload, client_id):
-    acting = replace(CLOUD, client_id=client_id)
-    for _ in range(2):
+@pytest.fixture(params=SOURCES)
+def source(request, sandbox, azure, monkeypatch):
+    """This process runs on a virtual machine, or in App Service, and has no other identity."""
+    for name in ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in sandbox.variables(identity=request.param).items():
+        monkeypatch.setenv(name, value)
+    return request.param
+
+
+@pytest.mark.parametrize("assigned", ["system", "user"])
+def test_a_managed_identity_acts(source, control, tenant, workload, directory, assigned):
+    roles = ["Application.ReadWrite.All"]
+    identity = control.create_identity(tenant=tenant.tenant_id, roles=roles, assigned=assigned)
+    acting = replace(CLOUD, client_id=identity.client_id if assigned == "user" else None)
+    try:
         directory.get_application(acting, workload.app_id)
-    (asked,) = metadata_endpoint
-    assert asked["resource"] == ["https://graph.microsoft.com"]
-    assert asked.get("client_id") == ([client_id] if client_id else None)
+        new = directory.add_password(acting, workload.object_id, "stamp", END)
+    finally:
+        control.delete_identity(identity.object_id)
+    assert new.key_id in workload.live_key_ids()
+    (entry,) = workload.requests("graph.addPassword")
+    assert entry.principal == identity.client_id
+
+
+def test_a_managed_identity_that_is_not_assigned_is_no_identity(source, workload, directory):
+    acting = replace(CLOUD, client_id="0c0fee00-1111-4222-8333-444455556666")
+    with pytest.raises(RotatorError) as caught:
+        directory.get_application(acting, workload.app_id)
+    assert isinstance(caught.value, Forbidden)
+    assert caught.value.code == "AzureAuthFailed"
+
+
+def test_a_workload_identity_acts(azure, control, make_application, workload, directory, monkeypatch, tmp_path):
+    issuer, subject = "https://issuer.example/cluster", "system:serviceaccount:prod:rotator"
+    trusted = [{"issuer": issuer, "subject": subject}]
+    pod = make_application("pod", roles=["Application.ReadWrite.All"], federated_credentials=trusted, secrets=[])
+    token = tmp_path / "token"
+    token.write_text(control.workload_token(issuer=issuer, subject=subject))
+    monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", str(token))
+    monkeypatch.setenv("AZURE_TENANT_ID", pod.info.tenant_id)
+    monkeypatch.setenv("AZURE_CLIENT_ID", pod.app_id)
+    new = directory.add_password(CLOUD, workload.object_id, "stamp", END)
+    assert new.key_id in workload.live_key_ids()
+    (entry,) = workload.requests("graph.addPassword")
+    assert entry.principal == pod.app_id
 
 
 def test_the_chain_is_for_machines_only(azure):
@@ -210,19 +217,25 @@ def test_an_environment_that_leaves_nobody_is_the_users_to_mend(azure, login, mo
     assert "AZURE_TOKEN_CREDENTIALS" in caught.value.hint
 
 
-def test_a_certificate_of_the_environment_signs_the_login(azure, login, monkeypatch, rotator, tmp_path):
-    monkeypatch.setenv("AZURE_TENANT_ID", rotator.info.tenant_id)
-    monkeypatch.setenv("AZURE_CLIENT_ID", rotator.app_id)
-    monkeypatch.setenv("AZURE_CLIENT_CERTIFICATE_PATH", str(certificate(tmp_path)))
-    with pytest.raises(Forbidden) as caught:  # the sandbox has no certificates, so it refuses this very one
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_certificate_of_the_environment_signs_the_login(
+    azure, login, make_application, monkeypatch, tmp_path, registered
+):
+    own = certificate()
+    app = make_application("certified", secrets=[], certificates=[own.pem if registered else certificate().pem])
+    key = own.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = tmp_path / "rotator.pem"
+    file.write_bytes(key + own.pem.encode())
+    monkeypatch.setenv("AZURE_TENANT_ID", app.info.tenant_id)
+    monkeypatch.setenv("AZURE_CLIENT_ID", app.app_id)
+    monkeypatch.setenv("AZURE_CLIENT_CERTIFICATE_PATH", str(file))
+    if registered:
+        login.prove(CLOUD)
+        assert login.grants(CLOUD).principal_id == app.info.service_principal_id
+        return
+    with pytest.raises(Forbidden) as caught:
         login.prove(CLOUD)
     assert caught.value.details["aadsts"] == 700027
     assert "AZURE_CLIENT_CERTIFICATE_PATH" in caught.value.hint
-
-
-def certificate(folder):
-    """A certificate with its key, as a file for azure-identity."""
-    made = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert("rotator.example.com", key_type=trustme.KeyType.RSA)
-    file = folder / "rotator.pem"
-    file.write_bytes(made.private_key_and_cert_chain_pem.bytes())
-    return file

@@ -367,7 +367,7 @@ CLIENTS = {
     "a wrong secret": ({"secret": SecretText("nonsense")}, Forbidden, 7000215),
     "an application of no tenant": ({"client_id": "0c0fee00-1111-4222-8333-444455556666"}, Forbidden, 700016),
     "no such tenant": ({"tenant_id": "0c0fee00-1111-4222-8333-444455556666"}, Forbidden, 90002),
-    "no secret": ({"secret": None}, Rejected, None),
+    "no secret": ({"secret": None}, Forbidden, None),
     "no client": ({"client_id": None}, Rejected, None),
     "no tenant": ({"tenant_id": None}, Rejected, None),
     "a tenant that leads elsewhere": ({"tenant_id": "common/../x"}, Rejected, None),

@@ -84,6 +84,7 @@ _WRONG_HINT = (
     "check that it is the secret's value, not its id; a secret made a moment ago is accepted a little later, a removed"
     " one never again"
 )
+_FEDERATED_HINT = "check issuer, subject and audience of the application's federated credential"
 _PERMITTED_HINT = "an administrator can look the number up in the sign-in logs of the service principal"
 
 LOGIN_FAULTS: Final[Mapping[int, LoginFault]] = {
@@ -122,9 +123,20 @@ LOGIN_FAULTS: Final[Mapping[int, LoginFault]] = {
         says="the certificate is not one of the application's, or its signature is wrong",
         hint="add the certificate of AZURE_CLIENT_CERTIFICATE_PATH to the application",
     ),
+    1000502: LoginFault(
+        says="the certificate has expired, or is not valid yet", hint="give the application a new certificate"
+    ),
     70021: LoginFault(
-        says="no federated credential of the application fits the workload's token",
-        hint="check issuer, subject and audience of the federated credential",
+        says="no federated credential of the application fits the workload's token", hint=_FEDERATED_HINT
+    ),
+    700211: LoginFault(
+        says="no federated credential of the application has the issuer of the workload's token", hint=_FEDERATED_HINT
+    ),
+    700212: LoginFault(
+        says="no federated credential of the application has the audience of the workload's token", hint=_FEDERATED_HINT
+    ),
+    700213: LoginFault(
+        says="no federated credential of the application has the subject of the workload's token", hint=_FEDERATED_HINT
     ),
     700025: LoginFault(
         says="the application is a public client, which may not have a secret",

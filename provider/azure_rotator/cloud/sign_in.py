@@ -19,7 +19,7 @@ from azure_rotator.cloud.credentials import is_wrong_secret
 from azure_rotator.cloud.endpoints import Endpoints
 from azure_rotator.cloud.faults import Attempt
 from azure_rotator.cloud.loop import Kept
-from azure_rotator.domain.errors import Rejected, RotatorError
+from azure_rotator.domain.errors import Forbidden, RotatorError
 from azure_rotator.domain.ports import Identity
 from azure_rotator.domain.secrettext import SecretText
 
@@ -86,7 +86,7 @@ async def _once(
         who=client.label, subject=f"user {username}", doing="sign in", host=endpoints.login_host, about="own password"
     )
     if client.secret is None:
-        return Rejected(
+        return Forbidden(
             "TargetHasNoClientSecret",
             f"{client.label}: a user signs in through an application with a client secret, and it has none",
             hint="use a target with credentials, or let the target set the password: authentication-credentials"

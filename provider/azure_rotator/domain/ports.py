@@ -362,9 +362,9 @@ class Users(Protocol):
 
         Raises:
             Forbidden: ``AzureAuthFailed`` with ``details["aadsts"]``: 50126 is a wrong password, others say that the
-                tenant allows no such sign-in at all.
+                tenant allows no such sign-in at all. ``TargetHasNoClientSecret``: nor does this client, nothing was
+                sent.
             NotFound: ``UserNotFound``.
-            Rejected: ``TargetHasNoClientSecret``, nothing was sent.
             Unavailable: no usable answer, or the account is locked for a while.
         """
         ...
