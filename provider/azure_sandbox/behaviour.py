@@ -32,6 +32,7 @@ class Behaviour:
         password_history: how many passwords before the present one a new one must not repeat.
         write_seconds: wall seconds that a write takes inside; two overlapping writes to one object collide.
         overlap_status: what a colliding write is answered (409, 503 or 400 Directory_ConcurrencyViolation).
+        throttle_scale: the share of Azure's documented limits after which this caller is throttled; None for never.
         max_secrets: how many secrets an object holds before it is full; None for no limit.
         shorten_to_seconds: the service silently cuts a longer life to this; None to keep what was asked.
     """
@@ -47,6 +48,7 @@ class Behaviour:
     password_history: int = 0
     write_seconds: float = 0.0
     overlap_status: int = 409
+    throttle_scale: float | None = None
     max_secrets: int | None = None
     shorten_to_seconds: float | None = None
 
@@ -72,8 +74,10 @@ def _checked(name: str, value: Any) -> Any:
         if not items:
             raise ValueError(f"{name} needs at least one number, one for each front end")
         return tuple(_number(name, item) for item in items)
-    if name in {"max_secrets", "shorten_to_seconds"} and value is None:
+    if name in {"max_secrets", "shorten_to_seconds", "throttle_scale"} and value is None:
         return None
+    if name == "throttle_scale" and _number(name, value) <= 0:
+        raise ValueError("throttle_scale is above 0, or null for no limits")
     number = _number(name, value)
     return int(number) if name in _WHOLE else number
 

@@ -419,6 +419,47 @@ def fault_clear(state: Path, fault_id: str | None) -> None:
 
 
 @main.group()
+def behaviour() -> None:
+    """How late and how strict the sandbox is: propagation, lags, throttles, limits."""
+
+
+@behaviour.command("show")
+@_state_option
+def behaviour_show(state: Path) -> None:
+    """Print the settings that hold where an object has none of its own."""
+    for name, value in _control(state).behaviour().items():
+        click.echo(f"{name:<20}{json.dumps(value)}")
+
+
+@behaviour.command("set")
+@click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE...")
+@click.option("--app", help="Only for this application (appId, object id or name).")
+@click.option("--account", help="Only for this storage account.")
+@click.option("--user", help="Only for this user.")
+@_state_option
+def behaviour_set(
+    state: Path, settings: tuple[str, ...], app: str | None, account: str | None, user: str | None
+) -> None:
+    """Change settings: visible_after=[0,20], throttle_scale=0.01, throttle_scale=null. Values are JSON."""
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        try:
+            changes[name] = json.loads(value)
+        except ValueError:
+            raise click.UsageError(f"{setting!r} is not NAME=VALUE with a JSON value") from None
+    if sum(map(bool, (app, account, user))) > 1:
+        raise click.UsageError("one of --app, --account, --user")
+    control = _control(state)
+    if account:
+        control.update_account(account, behaviour=changes)
+    elif user:
+        control.update_user(user, behaviour=changes)
+    else:
+        control.set_behaviour(app, **changes)
+
+
+@main.group()
 def clock() -> None:
     """The sandbox's clock: wall time plus an offset."""
 

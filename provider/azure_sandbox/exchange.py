@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
-from azure_sandbox.accounts import StorageKey
+from azure_sandbox.accounts import StorageAccount, StorageKey
 from azure_sandbox.clouds import Cloud
 from azure_sandbox.credential import Secret
 from azure_sandbox.journal import Entry
@@ -34,6 +34,7 @@ class Call:
         entry: the journal's line about it, filled in on the way.
         target: the application or service principal that it is about, when known.
         user: the user that it is about, when known.
+        account: the storage account that it is about, when known.
         caller: whom its token speaks for, once checked.
         handed_out: the secret or storage key that was just made and whose value the answer carries.
     """
@@ -50,6 +51,7 @@ class Call:
     params: Mapping[str, str] = field(default_factory=dict)
     target: Principal | None = None
     user: User | None = None
+    account: StorageAccount | None = None
     caller: Caller | None = None
     handed_out: Secret | StorageKey | None = None
     raw_path: str = ""

@@ -78,6 +78,8 @@ MESSAGES: Mapping[str, str] = {
     "CredentialTypeNotAllowedAsPerAppPolicy": "Credential type not allowed as per assigned policy"
     " '00000000-0000-0000-0000-000000000000'.",
     "Authorization_RequestDenied": "Insufficient privileges to complete the operation.",
+    "StorageAccountOperationInProgress": "An operation is currently performing on this storage account that requires"
+    " exclusive access.",
     "ScopeLocked": "The scope cannot perform write operation because following scope(s) are locked. Please remove the"
     " lock and try again.",
     "AuthenticationFailed": "Server failed to authenticate the request. Make sure the value of Authorization header is"

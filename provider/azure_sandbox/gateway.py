@@ -15,6 +15,7 @@ from typing import Any, cast
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from azure_sandbox.accounts import StorageAccount
 from azure_sandbox.clock import Clock
 from azure_sandbox.clouds import SurfaceName, surface_for
 from azure_sandbox.credential import Secret
@@ -23,6 +24,7 @@ from azure_sandbox.exchange import Answer, Call, Operation, Refusal, Surface
 from azure_sandbox.faults import MESSAGES, Fault, Faults, FaultSpec
 from azure_sandbox.journal import CREATIONS, REGENERATIONS, Entry, Journal
 from azure_sandbox.store import Store
+from azure_sandbox.throttles import Throttles
 
 _SLASHES = re.compile("/{2,}")
 TRANSPORT = "azure_sandbox.transport"
@@ -48,7 +50,8 @@ class Gateway:
         self._faults = faults
         self._journal = journal
         self._surfaces = surfaces
-        self._writing: dict[str, int] = {}
+        self._throttles = Throttles(directory)
+        self._writing: set[str] = set()
 
     def only(self, name: SurfaceName) -> ASGIApp:
         """The same gateway, for a port that leads to one surface whatever the request says."""
@@ -105,22 +108,36 @@ class Gateway:
                 pass  # the server takes an application that returns before that for a broken one
 
     async def _handle(self, matched: Operation, call: Call, surface: Surface) -> Answer:
-        """Run the handler in a transaction together with the journal's line about it."""
-        target = call.target or call.user
+        """Run the handler, unless its caller is throttled or collides with another one at the same object."""
+        verdict = self._throttles.admit(call, surface.name)
+        if verdict.refusal is not None:
+            made = surface.error(call, 429, *verdict.refusal)
+        else:
+            made = await self._alone(matched, call, surface)
+        return replace(made, headers={**made.headers, **verdict.headers}) if verdict.headers else made
+
+    async def _alone(self, matched: Operation, call: Call, surface: Surface) -> Answer:
+        """Run a write while no other one to its object is inside."""
+        target = call.target or call.user or call.account
         behaviour = self._directory.behaviour_of(target) if matched.writes and target else None
         if target is None or behaviour is None or not behaviour.write_seconds:
             return self._commit(matched, call)
-        if self._writing.get(target.object_id):
-            code = "Directory_ConcurrencyViolation"
-            return surface.error(call, behaviour.overlap_status, code, MESSAGES[code])
-        self._writing[target.object_id] = 1
+        id_ = target.resource_id if isinstance(target, StorageAccount) else target.object_id
+        if id_ in self._writing:
+            if isinstance(target, StorageAccount):
+                code, status = "StorageAccountOperationInProgress", 409
+            else:
+                code, status = "Directory_ConcurrencyViolation", behaviour.overlap_status
+            return surface.error(call, status, code, MESSAGES[code])
+        self._writing.add(id_)
         try:
             await asyncio.sleep(behaviour.write_seconds)
             return self._commit(matched, call)
         finally:
-            del self._writing[target.object_id]
+            self._writing.remove(id_)
 
     def _commit(self, matched: Operation, call: Call) -> Answer:
+        """Run the handler in a transaction together with the journal's line about it."""
         try:
             with self._store.transaction():
                 answer = matched.handler(call)

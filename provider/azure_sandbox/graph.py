@@ -19,6 +19,7 @@ from azure_sandbox.directory import Directory
 from azure_sandbox.exchange import Answer, Call, Operation, Refusal, operation
 from azure_sandbox.objects import Application, ServicePrincipal
 from azure_sandbox.passwords import Passwords
+from azure_sandbox.patching import update_application
 from azure_sandbox.permissions import APP_ROLE_IDS, OWNED_BY, ROLES, SCOPES
 from azure_sandbox.resources import (
     application_resource,
@@ -51,6 +52,7 @@ class Graph:
     def _operations(self) -> Iterator[Operation]:
         for address in ("/v1.0/applications/{id}", "/v1.0/applications(appId='{app_id}')"):
             yield operation("graph.getApplication", "GET", address, self._get_application)
+            yield operation("graph.updateApplication", "PATCH", address, self._update_application, writes=True)
             yield operation("graph.addPassword", "POST", f"{address}/addPassword", self._add, writes=True)
             yield operation("graph.removePassword", "POST", f"{address}/removePassword", self._remove, writes=True)
             yield operation("graph.listApplicationOwners", "GET", f"{address}/owners", self._owners)
@@ -198,6 +200,15 @@ class Graph:
 
     def _get_application(self, call: Call) -> Answer:
         return answers.entity(call, "applications", self._show(self._target(call), call))
+
+    def _update_application(self, call: Call) -> Answer:
+        target = self._own_target(call)
+        if not isinstance(target, Application):
+            raise answers.not_found(call, target.object_id)
+        answer = update_application(call, target)
+        if call.entry.committed:
+            self._directory.save(target)
+        return answer
 
     def _get_service_principal(self, call: Call) -> Answer:
         return answers.entity(call, "servicePrincipals", self._show(self._target(call), call))

@@ -21,6 +21,11 @@ def root(call: Call) -> str:
     return f"https://{call.host if call.host in HOSTS else PUBLIC.graph[0]}/v1.0"
 
 
+def resource_units(call: Call) -> int:
+    """What a call costs: a list of directory objects counts double, unless it selects what it shows."""
+    return 2 if call.entry.operation.startswith("graph.list") and "$select" not in call.query else 1
+
+
 def headers(call: Call) -> dict[str, str]:
     """The headers of every Graph answer."""
     return {
@@ -29,7 +34,7 @@ def headers(call: Call) -> dict[str, str]:
         "odata-version": "4.0",
         "request-id": call.request_id,
         "client-request-id": call.client_request_id,
-        "x-ms-resource-unit": "1",
+        "x-ms-resource-unit": str(resource_units(call)),
         "x-ms-ags-diagnostic": _DIAGNOSTICS,
     }
 

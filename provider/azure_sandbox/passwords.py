@@ -22,6 +22,8 @@ from azure_sandbox.resources import credential_resource
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _MAX_PERSONAL = 2
+_MAX_ENTRIES = 1200
+"""How many values an application's manifest holds ("Microsoft Entra service limits and restrictions")."""
 
 
 class Passwords:
@@ -118,7 +120,10 @@ class Passwords:
                 f"Not allowed to add {held + 1} passwords. You can only add a maximum of {_MAX_PERSONAL} passwords.",
             )
         most = self._directory.behaviour_of(target).max_secrets
-        if most is not None and held >= most:
+        entries = held
+        if isinstance(target, Application):
+            entries += len(target.certificates) + len(target.identifier_uris)
+        if entries >= _MAX_ENTRIES or (most is not None and held >= most):
             code = "Directory_ResourceSizeExceeded"
             raise Refusal(answers.error(call, 403, code, MESSAGES[code]))
 

@@ -71,6 +71,7 @@ ROLES: Mapping[str, frozenset[str]] = {
     "graph.listApplications": _READ_MANY,
     "graph.getApplication": _READ_ONE,
     "graph.listApplicationOwners": _READ_ONE,
+    "graph.updateApplication": frozenset({"Application.ReadWrite.All", OWNED_BY}),
     "graph.addPassword": _WRITE,
     "graph.removePassword": _WRITE,
     "graph.listServicePrincipals": _READ_MANY,

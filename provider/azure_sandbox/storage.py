@@ -58,6 +58,7 @@ class StorageProvider:
         """Note the account that the path names, whether or not there is one."""
         if "account" in call.params:
             call.entry.account = call.params["account"].lower()
+            call.account = self._directory.accounts.get(_scope(call).lower())
 
     # Handlers.
 
@@ -118,7 +119,7 @@ class StorageProvider:
 
     def _account(self, call: Call, action: str, *, writes: bool = False) -> StorageAccount:
         """The account that the path names, for callers who may do this to it."""
-        scope = re.split(r"/(?:listKeys|regenerateKey)$", call.path.rstrip("/"), flags=re.IGNORECASE)[0]
+        scope = _scope(call)
         caller = self._manager.authorize(call, scope, f"{_KIND}/{action}", writes=writes)
         account = self._directory.accounts.get(scope.lower())
         if account is None or account.tenant_id != caller.tenant_id:
@@ -203,3 +204,8 @@ class StorageProvider:
             "tags": {},
             "properties": properties,
         }
+
+
+def _scope(call: Call) -> str:
+    """The resource id of the account that a path is about."""
+    return re.split(r"/(?:listKeys|regenerateKey)$", call.path.rstrip("/"), flags=re.IGNORECASE)[0]

@@ -266,3 +266,18 @@ def test_every_command_and_option_has_help(path):
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, parameter.name
+
+
+def test_settings_are_shown_and_changed(run: Run):
+    run("start")
+    assert run("behaviour", "set", "throttle_scale=0.5", "visible_after=[0,2]").returncode == 0
+    shown = run("behaviour", "show").stdout.splitlines()
+    assert "throttle_scale      0.5" in shown
+    assert "visible_after       [0.0, 2.0]" in shown
+    assert run("behaviour", "set", "--account", "contososandbox", "key_lag_seconds=3").returncode == 0
+    assert (
+        run("behaviour", "set", "--user", "ada@contoso-sandbox.onmicrosoft.com", "lockout_attempts=3").returncode == 0
+    )
+    wrong = run("behaviour", "set", "nonsense=1")
+    assert (wrong.returncode, "unknown setting nonsense" in wrong.stderr) == (1, True)
+    assert run("behaviour", "set", "visible_after=soon").returncode == 2

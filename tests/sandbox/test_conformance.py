@@ -89,6 +89,9 @@ def calls(azure: Azure) -> list[httpx.Response]:
             answers += [azure.graph("POST", f"{address}/addPassword", rotator, json=wrong)]
             azure.control.add_fault("graph.add*", app=app.app_id, preset="concurrency-503")
             answers += [azure.graph("POST", f"{address}/addPassword", rotator, json={})]
+    patch = {"displayName": "patched"}
+    answers += [azure.graph("PATCH", f"/applications/{app.object_id}", rotator, json=patch)]
+    answers += [azure.graph("PATCH", f"/applications/{app.object_id}", rotator, json={"passwordCredentials": [{}]})]
     answers += [azure.add(foreign, rotator)]
     answers += [azure.graph("GET", f"/servicePrincipals/{rotator.service_principal_id}/appRoleAssignments", rotator)]
     answers += [azure.graph("GET", "/servicePrincipals(appId='00000003-0000-0000-c000-000000000000')", rotator)]
@@ -150,6 +153,7 @@ ROLE_PATHS = {
     "graph.listApplications": "GET /applications",
     "graph.getApplication": "GET /applications/{id}",
     "graph.listApplicationOwners": "GET /applications/{id}/owners",
+    "graph.updateApplication": "PATCH /applications/{id}",
     "graph.addPassword": "POST /applications/{id}/addpassword",
     "graph.removePassword": "POST /applications/{id}/removepassword",
     "graph.listServicePrincipals": "GET /serviceprincipals",
