@@ -292,5 +292,9 @@ def delete(**options: Any) -> Call:
     return Call(use="secrets.delete", options={"name": ITEM} | options)
 
 
+def delete_version(number: int, **options: Any) -> Call:
+    return Call(use="secrets.delete_version", options={"number": number, "name": ITEM} | options)
+
+
 def reconcile() -> Call:
     return Call(use="reconcile")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from azure_sandbox.testing import FaultHandle
-from tests.crash.estate import AT_ONCE, ITEM, Estate, delete, reconcile, rotate
+from tests.crash.estate import AT_ONCE, ITEM, Estate, delete, delete_version, reconcile, rotate
 from tests.crash.jobs import Call
 
 Calls = Callable[[Estate], Sequence[Call]]
@@ -77,6 +77,11 @@ def _lose_a_reply(estate: Estate) -> None:
     control.advance("2m")
 
 
+def _room_for_no_third(estate: Estate) -> Sequence[FaultHandle]:
+    """The first mint meets an object that is full."""
+    return [estate.lab.control.add_fault("graph.addPassword", app=estate.app_id, preset="object-full", times=1)]
+
+
 def _plant_an_orphan(estate: Estate) -> None:
     """A secret with the stamp of a mint that is over, as a write leaves it that arrived too late."""
     estate.lab.control.add_secret(estate.app_id, display_name=estate.stamp())
@@ -115,6 +120,18 @@ OPERATIONS: tuple[Operation, ...] = (
         name="rotate, a third secret",
         start=lambda e: [e.adopt(skip_dry_run=True), rotate()],
         calls=lambda e: [rotate()],
+        adopts=True,
+    ),
+    Operation(
+        name="rotate, revoke now",
+        start=lambda e: [e.create(), rotate()],
+        calls=lambda e: [rotate(revoke_now=True)],
+    ),
+    Operation(
+        name="rotate, two secrets in all",
+        start=lambda e: [e.adopt(skip_dry_run=True), rotate()],
+        faults=_room_for_no_third,
+        calls=lambda e: [rotate(revoke_now=True)],
         adopts=True,
     ),
     Operation(
@@ -159,6 +176,20 @@ OPERATIONS: tuple[Operation, ...] = (
         start=lambda e: [e.create(), rotate()],
         calls=lambda e: [delete()],
         repeated=frozenset({None, "ItemNotFound"}),
+    ),
+    Operation(
+        name="delete a version",
+        start=lambda e: [e.create(), rotate()],
+        calls=lambda e: [delete_version(1)],
+        repeated=frozenset({None, "VersionNotFound"}),
+    ),
+    Operation(
+        name="delete a version, called off",
+        start=lambda e: [e.create(), rotate()],
+        faults=_deny_removals,
+        passing=True,
+        calls=lambda e: [delete_version(1)],
+        repeated=frozenset({None, "VersionNotFound", "AzurePermissionMissing"}),
     ),
     Operation(
         name="delete by itself",

@@ -110,6 +110,7 @@ _FENCED = frozenset(
         "record_proof",
         "publish",
         "begin_retiring",
+        "cut_short",
         "record_absence",
         "finish_retiring",
         "defer",
@@ -117,6 +118,7 @@ _FENCED = frozenset(
         "drop_abandoned",
         "drop_item",
         "cancel_delete",
+        "cancel_version_delete",
     }
 )
 
@@ -276,8 +278,8 @@ class World:
     def create(self, *, owner: str = "", engine: Engine | None = None, **changes: Any) -> SecretView:
         return (engine or self.engine).secrets.create(self.arguments(**changes), owner=owner)
 
-    def rotate(self, name: str = ITEM, *, engine: Engine | None = None) -> RotationResult:
-        return (engine or self.engine).secrets.rotate(name=name)
+    def rotate(self, name: str = ITEM, *, engine: Engine | None = None, **options: Any) -> RotationResult:
+        return (engine or self.engine).secrets.rotate(name=name, **options)
 
     def locked_store(self, *_: object, **__: object) -> Callable[[], None]:
         """A ``before`` of the store: the method meets another program's lock until the driver gives up."""

@@ -28,6 +28,7 @@ FENCED: dict[str, Step] = {
     "record_proof": lambda s: s.store.record_proof(s.claim, successes=1, refusal=None, next_attempt_at=LATER, at=LATER),
     "publish": lambda s: s.store.publish(s.claim, samples.publication(s.item, s.pending, s.current)),
     "begin_retiring": lambda s: s.store.begin_retiring(s.claim, LATER),
+    "cut_short": lambda s: s.store.cut_short(s.claim, [s.current.version_id], LATER),
     "record_absence": lambda s: s.store.record_absence(
         s.claim, confirmations=1, attempts=0, next_attempt_at=LATER, at=LATER
     ),
@@ -40,6 +41,7 @@ FENCED: dict[str, Step] = {
     ),
     "drop_abandoned": lambda s: s.store.drop_abandoned(s.claim, s.pending.version_id, LATER),
     "drop_item": lambda s: s.store.drop_item(s.claim, samples.line(), LATER),
+    "cancel_version_delete": lambda s: s.store.cancel_version_delete(s.claim, FAILURE, samples.line(), LATER),
     "cancel_delete": lambda s: s.store.cancel_delete(s.claim, FAILURE, samples.line(), LATER),
 }
 

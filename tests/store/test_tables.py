@@ -14,7 +14,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from azure_rotator.domain.errors import Corrupt, RotatorError
-from azure_rotator.domain.model import AuditLine, Event, RotatedSecret, Rotation, Target, Version
+from azure_rotator.domain.model import (
+    Account,
+    AuditLine,
+    Event,
+    Folder,
+    RotatedSecret,
+    Rotation,
+    Target,
+    TargetVersion,
+    Version,
+)
 from azure_rotator.domain.secrettext import SealedBytes, SecretText
 from azure_rotator.store import tables
 from azure_rotator.store.column_types import Instant, Sealed, by_code_point, database_now
@@ -83,6 +93,7 @@ def test_every_credential_column_is_sealed():
         if isinstance(column.type, Sealed)
     }
     columns = {"targets.sealed_secret", "items.sealed_login", "versions.sealed_value", "mints.sealed_evidence"}
+    columns |= {"target_versions.sealed_secret"}
     assert named == typed == columns
 
 
@@ -129,10 +140,14 @@ MODEL: dict[str, tuple[type[Any], Table]] = {
     "Rotation": (Rotation, tables.rotations),
     "AuditLine": (AuditLine, tables.audit),
     "Event": (Event, tables.events),
+    "TargetVersion": (TargetVersion, tables.target_versions),
+    "Folder": (Folder, tables.folders),
+    "Account": (Account, tables.account),
 }
 ONLY_THE_STORES = {"versions.key_id_lower", "rotations.worker", "rotations.lease_until"} | {
     "audit.sequence",
     "events.sequence",
+    "account.account_id",
 }
 
 

@@ -100,6 +100,18 @@ class Console:
         """For the person, --quiet or not."""
         self._tell(f"warning: {line}")
 
+    @property
+    def has_person(self) -> bool:
+        """Whether somebody sits there who can be asked."""
+        return sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None and sys.stderr.isatty()
+
+    def asked(self, question: str) -> str:
+        """The line that the person types; empty when there is none."""
+        if sys.stderr is None or sys.stdin is None:
+            return ""
+        print(self.redactor.text(question), end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip()
+
     def fail(self, error: RotatorError) -> int:
         """Tell an error. Returns: the exit code."""
         if self.as_json:

@@ -16,7 +16,7 @@ from azure_rotator.domain.errors import Rejected
 from azure_rotator.domain.secrettext import SecretText
 
 if TYPE_CHECKING:
-    from azure_rotator.engine.views import SecretView, Value
+    from azure_rotator.engine.views import Dependents, SecretView, Value
 
 Facts = dict[str, object]
 
@@ -115,7 +115,8 @@ def describe(call: Invocation, /, name: str | None, item_id: str | None, show_ve
 
 
 @command(
-    about="Print the value of the current version, or of another one. It is read from the store; Azure is not asked. "
+    about="Print the value of the current version, or of another one. It is read from the store; Azure is not asked, "
+    "unless the item has rotate-on-read: then the current version is replaced first. "
     "This is the one command that prints a credential, and the audit log notes each use.",
     flags=[
         name_flag("item", "--names"),
@@ -146,12 +147,39 @@ def get_value(call: Invocation, /, name: str | None, version: str | None, form: 
 @command(
     about="Rotate now, or attach to the rotation that runs; a parked one goes on. Waits until the new credential is "
     "proven and published; the one before stays valid for --revoke-after of its item.",
-    flags=[name_flag("item")],
+    flags=[
+        name_flag("item"),
+        Flag(
+            "--revoke-now",
+            "revoke_now",
+            switch=True,
+            about="retire the replaced secret at once; on a terminal it is told who depends on it, and asked for the "
+            "item's name",
+        ),
+        Flag("-y", "--yes", "yes", switch=True, about="do not ask"),
+        Flag("--rotate-all-services", "rotate_all_services", switch=True, about="only false"),
+    ],
 )
-def rotate(call: Invocation, /, name: str | None) -> None:
+def rotate(
+    call: Invocation,
+    /,
+    name: str | None,
+    revoke_now: str | None,
+    yes: str | None,
+    rotate_all_services: str | None,
+) -> None:
     path = required("--name", name)
+    at_once, agreed = truth("--revoke-now", revoke_now), truth("--yes", yes)
+    if truth("--rotate-all-services", rotate_all_services):
+        raise Rejected(
+            "ParameterInvalid",
+            "--rotate-all-services can only be false: an Azure item has no services",
+            hint="leave it out",
+        )
     with call.engine() as engine:
-        done = engine.secrets.rotate(name=path)
+        if at_once and not agreed and call.console.has_person:
+            _ask_for_name(call, engine.secrets.dependents(name=path))
+        done = engine.secrets.rotate(name=path, revoke_now=at_once)
     facts = done.facts()
     call.console.result(facts, lambda: pairs({k: v for k, v in facts.items() if k != "notes"}))
     for note in done.notes:
@@ -160,9 +188,15 @@ def rotate(call: Invocation, /, name: str | None) -> None:
 
 @command(
     about="Delete an item with every secret that was minted for it; an adopted one that was never rotated stays in "
-    "Azure. If Azure refuses, the item stays.",
+    "Azure. If Azure refuses, the item stays. With --version only that version: its secret is retired first.",
     flags=[
         name_flag("item"),
+        Flag(
+            "--version",
+            "version",
+            metavar="NUMBER",
+            about="only this version, which must not be the current one; -1 is the whole item [default: -1]",
+        ),
         Flag(
             "--force-delete",
             "force_delete",
@@ -171,17 +205,40 @@ def rotate(call: Invocation, /, name: str | None) -> None:
         ),
     ],
 )
-def delete(call: Invocation, /, name: str | None, force_delete: str | None) -> None:
+def delete(call: Invocation, /, name: str | None, version: str | None, force_delete: str | None) -> None:
     path = required("--name", name)
     force = truth("--force-delete", force_delete)
+    number = None if version == "-1" else _number("--version", version)
     with call.engine() as engine:
-        done = engine.secrets.delete(name=path, force=force)
+        if number is None:
+            done = engine.secrets.delete(name=path, force=force)
+        else:
+            done = engine.secrets.delete_version(number, name=path, force=force)
     facts = done.facts()
     call.console.result(facts, lambda: pairs(facts))
     if done.orphans:
         call.console.warn(f"left in Azure, and nobody's now: {', '.join(done.orphans)}; remove them by hand")
     if done.left_in_azure:
-        call.console.say(f"note: adopted and never rotated, so left in Azure: {', '.join(done.left_in_azure)}")
+        call.console.say(f"note: not ours to remove, so left in Azure: {', '.join(done.left_in_azure)}")
+
+
+def _ask_for_name(call: Invocation, who: Dependents) -> None:
+    """Say what will stop working, and have the item's name typed: the wrong item must not be confirmed by habit.
+
+    Raises:
+        Rejected: ``ParameterInvalid``, something else was typed.
+    """
+    call.console.warn(f"{who.name}: these secrets are refused by Azure as soon as the new one is published:")
+    for version in who.versions:
+        call.console.warn(f"  version {version.number} ({version.stage.value}), {version.key_id}")
+    for reader, at in who.readers.items():
+        call.console.warn(f"  {reader} read a value, last at {at:%Y-%m-%dT%H:%M:%SZ}")
+    if who.owner:
+        call.console.warn(f"  made by the Pulumi program {who.owner}")
+    if who.items:
+        call.console.warn(f"  works for {', '.join(who.items)}")
+    if call.console.asked(f"type {who.name} to rotate and revoke: ") != who.name:
+        raise Rejected("ParameterInvalid", "another name was typed: nothing was rotated", hint="--yes does not ask")
 
 
 def _tell(call: Invocation, view: SecretView) -> None:

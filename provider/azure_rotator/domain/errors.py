@@ -172,6 +172,15 @@ class Problem:
     hint: str = ""
 
 
+def item_disabled(name: str) -> Conflict:
+    """The refusal to read or rotate an item that was switched off."""
+    return Conflict(
+        "ItemDisabled",
+        f'"{name}" is disabled',
+        hint=f"azure-rotator set-item-state --name {name} --state Enabled",
+    )
+
+
 def rejection(problems: Sequence[Problem]) -> Rejected:
     """All failures of one input as one error; its code is the first problem's."""
     first = problems[0]

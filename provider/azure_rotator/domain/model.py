@@ -41,6 +41,13 @@ class StorageKeyMode(StrEnum):
     ALTERNATE = "alternate"
 
 
+class GraceTiming(StrEnum):
+    """Where the time lies in which both are valid: ``after`` a due date, or ``before`` it (features 3.6)."""
+
+    AFTER = "after"
+    BEFORE = "before"
+
+
 class ItemState(StrEnum):
     """``creating``: name reserved, invisible. ``undoing``: a failed create, its name is free, reconcile finishes it.
     ``deleting``: a delete was begun; its credentials may be gone."""
@@ -67,7 +74,8 @@ class Origin(StrEnum):
 
 
 class Trigger(StrEnum):
-    """What asked for the operation. ``delete`` is the operation that removes an item and its credentials."""
+    """What asked for the operation. ``delete`` is the operation that removes an item and its credentials,
+    ``delete-version`` the one that retires and forgets a single version that is not current."""
 
     AUTOMATIC = "automatic"
     CATCH_UP = "catch-up"
@@ -76,6 +84,7 @@ class Trigger(StrEnum):
     UPDATE = "update"
     READ = "read"
     DELETE = "delete"
+    DELETE_VERSION = "delete-version"
 
 
 class RotationState(StrEnum):
@@ -103,6 +112,7 @@ class Target:
         secret_reference: ``env:…``, ``file:…`` or ``keyvault:…``, resolved at each use; exclusive with
             ``sealed_secret``.
         version: Counts the client secrets given for it, from 1 (0 for a cloud identity).
+        max_versions: How many of them are kept; with ``keep_prev_version`` as of an item.
         revision: Counts changes of the row; an update names the revision it read.
         deleted: A tombstone: the name is free, the journal still knows the id (features 3.16).
     """
@@ -125,8 +135,75 @@ class Target:
     subscription_id: str | None = None
     resource_group_name: str | None = None
     resource_name: str | None = None
+    max_versions: int | None = None
+    keep_prev_version: bool | None = None
     revision: int = 1
     deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetVersion:
+    """A client secret that a Target has or had, as kept for people: what it was, never used by itself.
+
+    Args:
+        sealed_secret: Sealed for the Target's row and this version; exclusive with ``secret_reference``.
+    """
+
+    target_id: str
+    version: int
+    secret_reference: str | None
+    sealed_secret: SealedBytes | None
+    client_secret_id: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """A folder that somebody made; those that merely hold items have no row.
+
+    Args:
+        name: Its path, e.g. ``/prod``.
+        delete_protection: It and everything in it are not deleted.
+        revision: Counts changes of the row.
+    """
+
+    folder_id: str
+    name: str
+    description: str
+    tags: tuple[str, ...]
+    delete_protection: bool
+    created_at: datetime
+    modified_at: datetime
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The settings of features 2.5: what items and Targets have that say nothing themselves, and bounds for all.
+
+    Args:
+        default_versioning: Whether versions before the current one are kept.
+        max_versions: How many are kept; caps every item.
+        max_rotation_interval: Days; a bound while ``max_rotation_interval_enable``.
+        invalid_characters: Refused in new names.
+        usage_event_interval: Days without a read before an event says so; 90 at least.
+        revision: Counts changes; 0 until the first one.
+    """
+
+    default_versioning: bool = True
+    max_versions: int = 10
+    items_deletion_protection: bool = False
+    max_rotation_interval_enable: bool = False
+    max_rotation_interval: int = 365
+    password_length: int = 24
+    use_capital_letters: bool = True
+    use_lower_letters: bool = True
+    use_numbers: bool = True
+    use_special_characters: bool = True
+    invalid_characters: str = ""
+    usage_event_enable: bool = False
+    usage_event_interval: int = 90
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +220,10 @@ class RotatedSecret:
         sealed_login: The secret a ``use-user-creds`` item logs in with before it has a version of its own. It is the
             user's and stays foreign; dropped at the first publication.
         arguments_digest: Digest of the create's arguments, so that a repeated create can be told from another one.
+        enabled: Disabled: no read, no rotation, no due date; what was begun is finished.
+        max_versions: How many versions are kept, 1-300; None: the account's.
+        keep_prev_version: Whether versions before the current one are kept at all; None: as the account says.
+        grace_rotation_interval: Days in which both are valid; None with ``grace_rotation``: until the next rotation.
         revision: Counts changes of the row.
     """
 
@@ -184,6 +265,13 @@ class RotatedSecret:
     use_lower_letters: bool | None = None
     use_numbers: bool | None = None
     use_special_characters: bool | None = None
+    enabled: bool = True
+    max_versions: int | None = None
+    keep_prev_version: bool | None = None
+    grace_rotation: bool = False
+    grace_rotation_interval: int | None = None
+    grace_rotation_hour: int | None = None
+    grace_rotation_timing: GraceTiming | None = None
     revision: int = 1
 
 
@@ -231,7 +319,8 @@ class Rotation:
         confirmations: In ``proving`` the successes in a row; in ``retiring`` the reads in a row that no longer list it.
         attempts: Failures in a row; decides the back-off.
         proof_deadline_at: When an unproven credential is given up.
-        replaced_version_id: The version that its publication made ``previous``.
+        replaced_version_id: The version that its publication made ``previous``; of a ``delete-version`` that version.
+        revoke_now: Its publication retires the previous one at once (``rotate-secret --revoke-now``).
         closed: ``failed`` with nothing left to clean up and nothing to resume (a failed create, a refused delete).
     """
 
@@ -254,6 +343,7 @@ class Rotation:
     closed: bool = False
     fence: int = 0
     mint_id: str | None = None
+    revoke_now: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

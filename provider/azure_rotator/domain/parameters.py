@@ -98,6 +98,7 @@ CREDENTIAL_OF: Mapping[RotatorType, str] = {RotatorType.API_KEY: "api_key", Rota
 """The parameter that is the present credential, by kind; the others read theirs from Azure or from the Target."""
 
 MAX_LIFETIME_DAYS = 3_650
+MAX_VERSIONS = 300
 STORAGE_KEY_NAMES = ("key1", "key2", "kerb1", "kerb2")
 
 _NAME = Parameter(
@@ -113,6 +114,17 @@ _DELETE_PROTECTION = Parameter(
     kind=Kind.BOOL,
     default=False,
     help="refuse every deletion, forced ones too, until it is switched off",
+)
+
+_MAX_VERSIONS = Parameter(
+    name="max_versions",
+    kind=Kind.INT,
+    help=f"versions that are kept, 1-{MAX_VERSIONS}; the account's number unless set, and never more than that",
+)
+_KEEP_PREV_VERSION = Parameter(
+    name="keep_prev_version",
+    kind=Kind.BOOL,
+    help="keep versions before the current one; as the account says unless set. What is still valid in Azure is kept",
 )
 
 TARGET_PARAMETERS: tuple[Parameter, ...] = (
@@ -159,6 +171,8 @@ TARGET_PARAMETERS: tuple[Parameter, ...] = (
     ),
     _DESCRIPTION,
     _DELETE_PROTECTION,
+    _MAX_VERSIONS,
+    _KEEP_PREV_VERSION,
 )
 
 SECRET_PARAMETERS: tuple[Parameter, ...] = (
@@ -293,6 +307,8 @@ SECRET_PARAMETERS: tuple[Parameter, ...] = (
         name="tags", kind=Kind.TEXT_LIST, default=(), aliases=("t", "tag"), help="tags; the option may be repeated"
     ),
     _DELETE_PROTECTION,
+    _MAX_VERSIONS,
+    _KEEP_PREV_VERSION,
     Parameter(
         name="skip_dry_run",
         kind=Kind.BOOL,
@@ -498,6 +514,12 @@ def _integer(row: Parameter, raw: object) -> int:
         return number
     if number is None:
         raise Rejected("ParameterInvalid", f"{row.name} {_echo(raw)} is not a whole number")
+    if row.name == "max_versions" and not 1 <= number <= MAX_VERSIONS:
+        raise Rejected(
+            "ParameterInvalid",
+            f"max_versions {_echo(raw)} is not within 1-{MAX_VERSIONS}",
+            hint=f"set max_versions to 1-{MAX_VERSIONS}; keep_prev_version false keeps none but the current one",
+        )
     return number
 
 

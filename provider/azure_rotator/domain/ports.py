@@ -14,12 +14,14 @@ from enum import StrEnum
 from typing import Protocol
 
 from azure_rotator.domain.model import (
+    Account,
     AuditLine,
     Event,
     Mint,
     RotatedSecret,
     Rotation,
     Target,
+    TargetVersion,
     Version,
 )
 from azure_rotator.domain.secrettext import SealedBytes, SealedFor, SecretText
@@ -403,12 +405,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSwitch:
-    """A Target's new client secret, sealed for its row and version."""
+    """A Target's new client secret, sealed for its row and version.
+
+    Args:
+        keep: How many of its versions are kept, this one among them.
+    """
 
     target_id: str
     version: int
     client_secret_id: str
     sealed_secret: SealedBytes
+    keep: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -422,6 +429,7 @@ class Publication:
             open ``published`` rotations that wait for them get ``next_attempt_at = published_at`` with it.
         revoked: Versions that Azure refuses since the new credential was made, the replaced one perhaps among them.
         target: The Target whose own secret this is; it and everything on it use the new one from now on.
+        pruned: Versions of the past that are forgotten with it (features 3.4).
         unproven: Why the new credential is published without a proof; shown as the item's last error.
         next_attempt_at: When this rotation goes on (``retire_at``, or ``published_at`` if there is nothing to retire).
     """
@@ -431,6 +439,7 @@ class Publication:
     retire_at: datetime | None
     retire_early: tuple[str, ...]
     revoked: tuple[str, ...] = ()
+    pruned: tuple[str, ...] = ()
     target: TargetSwitch | None = None
     unproven: Failure | None = None
     published_at: datetime
@@ -458,9 +467,16 @@ class UnitOfWork(Protocol):
         """Raises: Conflict ``NameConflict``."""
         ...
 
-    def update_target(self, target: Target, audit: AuditLine) -> None:
-        """Replace the row of revision ``target.revision - 1``; a tombstone only while no item has this Target.
+    def update_target(
+        self, target: Target, audit: AuditLine, *, keep: int = ..., although_in_use: bool = False
+    ) -> None:
+        """Replace the row of revision ``target.revision - 1``; a tombstone only while no item has this Target, unless
+        ``although_in_use``. A new ``version`` is kept beside the ``keep - 1`` before it.
         Raises: Conflict ``ItemLocked``, ``NameConflict``, ``TargetInUse``."""
+        ...
+
+    def target_versions(self, target_id: str) -> Sequence[TargetVersion]:
+        """The client secrets that the Target has and had, oldest first, as far as they are kept."""
         ...
 
     def find_target(self, *, name: str | None = None, target_id: str | None = None) -> Target | None:
@@ -513,6 +529,17 @@ class UnitOfWork(Protocol):
         """A get-value: ``accessed_at`` and its audit line."""
         ...
 
+    def drop_version(self, version: Version, audit: AuditLine) -> None:
+        """Forget a version of which nothing is to be removed in Azure. Raises: Conflict ``ItemLocked``, it changed."""
+        ...
+
+    # the account
+    def account(self) -> Account: ...
+
+    def update_account(self, account: Account, audit: AuditLine) -> None:
+        """Replace the settings of revision ``account.revision - 1``. Raises: Conflict ``ItemLocked``."""
+        ...
+
     # audit and events
     def write_audit(self, audit: AuditLine) -> None: ...
 
@@ -540,13 +567,18 @@ class UnitOfWork(Protocol):
     # journal, write
     def insert_rotation(self, rotation: Rotation) -> Rotation:
         """Insert, or return the row to attach to: the same idempotency key, or the item's one rotation that is not
-        published yet (``planned`` to ``proving``, or ``failed`` and not closed)."""
+        published yet (``planned`` to ``proving``, or ``failed`` and not closed). ``revoke_now`` is handed on to it."""
         ...
 
     def begin_delete(self, rotation: Rotation, *, revision: int) -> Rotation:
         """The item becomes ``deleting`` (if its revision is still this one and no other rotation of it is running under
         a live lease), the delete operation is inserted (or the open one returned) and the item's other rotations are
         closed. Raises: Conflict ``ItemLocked``."""
+        ...
+
+    def begin_version_delete(self, rotation: Rotation, *, revision: int) -> Rotation:
+        """Insert the operation that retires and forgets ``replaced_version_id``, due from now on, or return the
+        open one for it; while the item's revision is still this one. Raises: Conflict ``ItemLocked``."""
         ...
 
     def claim(self, rotation_id: str, worker: str, now: datetime) -> Claim | None:
@@ -638,15 +670,23 @@ class UnitOfWork(Protocol):
         """-> ``retiring``: committed before the first removal."""
         ...
 
+    def cut_short(self, claim: Claim, version_ids: Sequence[str], at: datetime) -> None:
+        """These previous versions are due for retirement at ``at``, before their time; the state stays. Committed
+        before such a removal."""
+        ...
+
     def record_absence(
         self, claim: Claim, *, confirmations: int, attempts: int, next_attempt_at: datetime, at: datetime
     ) -> None:
         """So many reads in a row agree that something is gone; ``attempts`` is stored as given."""
         ...
 
-    def finish_retiring(self, claim: Claim, version_ids: Sequence[str], at: datetime, *, done: bool) -> None:
+    def finish_retiring(
+        self, claim: Claim, version_ids: Sequence[str], at: datetime, *, done: bool, audit: AuditLine | None = None
+    ) -> None:
         """These versions are ``revoked`` (their sealed values stay as history). ``done``: the rotation is -> ``done``,
-        and a ``RotationPartialSucceeded`` of its item becomes ``RotationSucceeded``."""
+        and a ``RotationPartialSucceeded`` of its item becomes ``RotationSucceeded``; a ``delete-version`` forgets its
+        version."""
         ...
 
     def defer(
@@ -680,6 +720,10 @@ class UnitOfWork(Protocol):
 
     def cancel_delete(self, claim: Claim, failure: Failure, audit: AuditLine, at: datetime) -> None:
         """Azure refused: the item is ``active`` again, the operation ``failed`` and closed."""
+        ...
+
+    def cancel_version_delete(self, claim: Claim, failure: Failure, audit: AuditLine, at: datetime) -> None:
+        """Azure refused: the version stays and has its old date, the operation is ``failed`` and closed."""
         ...
 
 

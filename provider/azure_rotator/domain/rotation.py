@@ -8,6 +8,9 @@ A delete is an operation too: ``planned`` while it removes what is not current (
 ``retiring`` from the commit before the current credential's removal, ``done`` when the item is gone. It ends the item's
 other operations; one that is called off gives those that still have a credential to retire back to ``published``.
 
+The deletion of one version is an operation, too: ``retiring`` from its first row on, ``done`` when the version's
+credential and row are gone.
+
 Every step may run twice: each first asks whether it was already done.
 """
 
@@ -20,11 +23,13 @@ from enum import StrEnum
 
 from azure_rotator.domain.kinds import Retention, proofs_in_a_row
 from azure_rotator.domain.model import (
+    Account,
     ItemState,
     RotatedSecret,
     Rotation,
     RotationState,
     Stage,
+    Target,
     Trigger,
     Version,
 )
@@ -80,6 +85,8 @@ def next_step(rotation: Rotation, item: RotatedSecret | None, versions: Sequence
         return Step.ENDED
     if rotation.next_attempt_at > now:
         return Step.WAIT
+    if rotation.trigger is Trigger.DELETE_VERSION:
+        return Step.RETIRE if doomed_version(rotation, versions) else Step.CLOSE
     if rotation.trigger is Trigger.DELETE:
         return Step.DELETE_REST if rotation.state is RotationState.PLANNED else Step.DELETE_CURRENT
     match rotation.state:
@@ -123,6 +130,31 @@ def to_retire(rotation: Rotation, versions: Sequence[Version]) -> Version | None
         ),
         None,
     )
+
+
+def doomed_version(rotation: Rotation, versions: Sequence[Version]) -> Version | None:
+    """The version that a ``delete-version`` is about, while its credential may still be in Azure."""
+    return next(
+        (v for v in versions if v.version_id == rotation.replaced_version_id and v.stage is Stage.PREVIOUS), None
+    )
+
+
+def versions_kept(item: RotatedSecret | Target, account: Account) -> int:
+    """How many versions stay when a new one comes: the newest of them, the new one among them (features 3.4)."""
+    keeps = account.default_versioning if item.keep_prev_version is None else item.keep_prev_version
+    return min(item.max_versions or account.max_versions, account.max_versions) if keeps else 1
+
+
+def pruned(versions: Sequence[Version], published: Version, change: Retirement, *, keep: int) -> tuple[str, ...]:
+    """Versions that are forgotten when ``published`` becomes current: the oldest beyond ``keep``.
+
+    One that is still valid in Azure stays, and so does one whose credential nobody may have removed yet: only what is
+    revoked, or is by this very publication, is history.
+    """
+    counted = [v for v in versions if v.stage in {Stage.CURRENT, Stage.PREVIOUS, Stage.REVOKED} and v.number > 0]
+    counted = [v for v in counted if v.version_id != published.version_id]
+    newest = sorted(counted, key=lambda v: v.number, reverse=True)
+    return tuple(v.version_id for v in newest[keep - 1 :] if v.stage is Stage.REVOKED or v.version_id in change.revoked)
 
 
 def next_number(versions: Sequence[Version]) -> int:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from azure_rotator.domain import kinds
 from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.backoff import MAX_ATTEMPTS
-from azure_rotator.domain.errors import Forbidden, NotFound, RotatorError
+from azure_rotator.domain.errors import Corrupt, Forbidden, NotFound, RotatorError
 from azure_rotator.domain.model import (
     AuditLine,
     ConnectionType,
@@ -121,8 +121,16 @@ class Context:
             raise NotFound(
                 "TargetNotFound",
                 f'the Target of "{item.name}" no longer exists',
-                hint="create the Target again, or delete the item",
+                hint="its value can still be read; delete the item with --force-delete, which leaves its secrets in "
+                "Azure, and create it again on another Target",
             )
+        return target
+
+    def keeper_of(self, item: RotatedSecret) -> Target:
+        """The item's Target, or what is left of a deleted one: where the item is, and no credential."""
+        target = self.uow.find_target(target_id=item.target_id)
+        if target is None:
+            raise Corrupt("StoreCorrupt", f'the Target of "{item.name}" has no row', hint="restore a backup")
         return target
 
     def target_identity(self, target: Target) -> Identity:

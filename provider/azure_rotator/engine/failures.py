@@ -9,8 +9,9 @@ from azure_rotator.domain.errors import RotatorError, Unavailable
 from azure_rotator.domain.kinds import Retention, retention_of
 from azure_rotator.domain.model import RotatedSecret, Rotation, RotationState, RotatorStatus, Trigger, Version
 from azure_rotator.domain.ports import Claim, Failure
+from azure_rotator.domain.rotation import doomed_version
 from azure_rotator.engine.context import Context
-from azure_rotator.engine.steps import removable
+from azure_rotator.engine.steps import removable, version_deleted
 
 _RUNNING = frozenset({RotationState.PLANNED, RotationState.MINTING, RotationState.MINTED, RotationState.PROVING})
 
@@ -56,7 +57,9 @@ class Failures:
         if another:
             again_at = now  # Entra refuses this password, perhaps not the next (F52)
         goes_on = another or only_copy(rotation, item) or (unavailable and attempts < self._c.limits.max_attempts)
-        if rotation.trigger is Trigger.DELETE:
+        if rotation.trigger is Trigger.DELETE_VERSION:
+            self._failed_version_delete(claim, rotation, item, versions, error, again_at=again_at, force=force)
+        elif rotation.trigger is Trigger.DELETE:
             self._failed_delete(claim, rotation, item, versions, error, again_at=again_at, force=force)
         elif unpublished and not goes_on:
             self._c.uow.fail(
@@ -84,6 +87,32 @@ class Failures:
                 status=None if cleaning else status.value,
                 at=now,
             )
+
+    def _failed_version_delete(
+        self,
+        claim: Claim,
+        rotation: Rotation,
+        item: RotatedSecret,
+        versions: tuple[Version, ...],
+        error: RotatorError,
+        *,
+        again_at: datetime,
+        force: bool,
+    ) -> None:
+        """What Azure refuses for certain is called off, unless it is forced; the rest is tried again."""
+        now = self._c.clock.now()
+        failure = Failure(code=error.code, text=error.message)
+        version = doomed_version(rotation, versions)
+        if isinstance(error, Unavailable):
+            self._c.uow.defer(
+                claim, failure, attempts=rotation.attempts + 1, next_attempt_at=again_at, status=None, at=now
+            )
+        elif force and version is not None:
+            audit = version_deleted(self._c, item, version, forced_over=error.code)
+            self._c.uow.finish_retiring(claim, [], now, done=True, audit=audit)
+        else:
+            audit = self._c.audit("delete_item_version", item.name, result=error.code)
+            self._c.uow.cancel_version_delete(claim, failure, audit, now)
 
     def _failed_delete(
         self,

@@ -28,7 +28,7 @@ _GIVEN_UP = {
     Trigger.CREATE: ("the create was undone", "create it again when Azure answers"),
     Trigger.DELETE: ("the item was not deleted", "delete it again when Azure answers"),
 }
-_NOUN = {Trigger.CREATE: "create", Trigger.DELETE: "delete"}
+_NOUN = {Trigger.CREATE: "create", Trigger.DELETE: "delete", Trigger.DELETE_VERSION: "delete"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +201,7 @@ class Foreground:
 
     @staticmethod
     def _reached(rotation: Rotation) -> bool:
-        if rotation.trigger is Trigger.DELETE:
+        if rotation.trigger in {Trigger.DELETE, Trigger.DELETE_VERSION}:
             return rotation.state is RotationState.DONE
         return rotation.state in _PUBLISHED
 

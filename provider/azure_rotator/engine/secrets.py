@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from azure_rotator.domain import rotation as machine
-from azure_rotator.domain.errors import Conflict, NotFound
+from azure_rotator.domain.errors import Conflict, NotFound, item_disabled
 from azure_rotator.domain.kinds import KERBEROS_KEYS, STORAGE_SUFFIXES, storage_account
 from azure_rotator.domain.model import (
     ItemState,
     RotatedSecret,
     Rotation,
+    RotationState,
     RotatorType,
     Stage,
     Target,
@@ -27,8 +29,8 @@ from azure_rotator.engine.creation import Creation
 from azure_rotator.engine.foreground import Foreground, when_locked
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.preflight import Preflight
-from azure_rotator.engine.steps import removable
-from azure_rotator.engine.views import Deletion, Field, RotationResult, SecretView, Value, iso
+from azure_rotator.engine.steps import removable, version_deleted
+from azure_rotator.engine.views import Deletion, Dependents, Field, RotationResult, SecretView, Value, iso
 
 
 class Secrets:
@@ -67,19 +69,30 @@ class Secrets:
         return self._changes.update(changes, name=name, item_id=item_id, store_id=store_id, rotate=rotate)
 
     def rotate(
-        self, *, name: str | None = None, item_id: str | None = None, request_id: str | None = None
+        self,
+        *,
+        name: str | None = None,
+        item_id: str | None = None,
+        request_id: str | None = None,
+        revoke_now: bool = False,
     ) -> RotationResult:
         """Rotate now, or attach to the rotation that runs; a parked one is resumed with the same operation.
 
+        Args:
+            revoke_now: Retire the replaced client secret at its publication, not after ``revoke_after``; where Azure
+                allows two secrets in all, the one before it already before the mint.
+
         Raises:
+            Conflict: ``ItemDisabled``.
             RotatorError: The stored current value is unchanged and valid.
         """
         item = self._items.find(name=name, item_id=item_id)
+        _refuse_disabled(item)
         target = self._c.target_of(item)
         before, started_at = self._c.uow.versions(item.item_id), self._c.clock.now()
-        rotation = self._requested(item, target, request_id or self._c.new_id())
+        rotation = self._requested(item, target, request_id or self._c.new_id(), revoke_now=revoke_now)
         if rotation.closed:  # the same request once failed for good, and is asked again
-            rotation = self._requested(item, target, self._c.new_id())
+            rotation = self._requested(item, target, self._c.new_id(), revoke_now=revoke_now)
         self._c.uow.hasten(rotation.rotation_id, self._c.clock.now())
         rotation = self._foreground.drive(rotation.rotation_id, resume=True)
         view = self._items.finished(item.item_id)
@@ -89,13 +102,28 @@ class Secrets:
             rotation_id=rotation.rotation_id,
             status=view.item.rotator_status.value if view.item.rotator_status else None,
             key_id=view.key_id,
-            notes=_notes(before, view.versions, started_at),
+            notes=_notes(before, view.versions, started_at, revoke_now=revoke_now),
         )
 
-    def _requested(self, item: RotatedSecret, target: Target, request: str) -> Rotation:
-        return self._c.uow.insert_rotation(
-            self._items.new_rotation(item, target, Trigger.MANUAL, key=f"{item.item_id}/request/{request}")
-        )
+    def _requested(self, item: RotatedSecret, target: Target, request: str, *, revoke_now: bool) -> Rotation:
+        rotation = self._items.new_rotation(item, target, Trigger.MANUAL, key=f"{item.item_id}/request/{request}")
+        return self._c.uow.insert_rotation(replace(rotation, revoke_now=revoke_now))
+
+    def dependents(self, *, name: str) -> Dependents:
+        """Who may hold the present value: what a person looks at before it is retired at once.
+
+        Raises:
+            NotFound: ``ItemNotFound``.
+        """
+        item = self._items.find(name=name)
+        reads = self._c.uow.audit_lines(path=item.name, action="get_rotated_secret_value")
+        readers = {line.who: line.at for line in reads}  # oldest first: the last one stays
+        beside: tuple[str, ...] = ()
+        if item.rotator_type is RotatorType.TARGET:
+            on_target = self._c.uow.list_items(target_id=item.target_id)
+            beside = tuple(other.name for other in on_target if other.item_id != item.item_id)
+        versions = [v for v in self._c.uow.versions(item.item_id) if v.stage in {Stage.CURRENT, Stage.PREVIOUS}]
+        return Dependents(name=item.name, owner=item.owner, versions=tuple(versions), readers=readers, items=beside)
 
     def delete(
         self, *, name: str | None = None, item_id: str | None = None, store_id: str | None = None, force: bool = False
@@ -113,7 +141,7 @@ class Secrets:
         item = self._items.find(name=name, item_id=item_id, store_id=store_id, deleting=True)
         _refuse_protected(item)
         begin = self._items.new_rotation(
-            item, self._c.target_of(item), Trigger.DELETE, key=f"{item.item_id}/delete/{self._c.new_id()}"
+            item, self._c.keeper_of(item), Trigger.DELETE, key=f"{item.item_id}/delete/{self._c.new_id()}"
         )
         operation = when_locked(self._c, lambda: self._begin_delete(item.item_id, begin))
         # Not before: a rotation may have been published while this waited, and from here on nothing is.
@@ -131,6 +159,43 @@ class Secrets:
             orphans=orphaned,
         )
 
+    def delete_version(self, number: int, *, name: str, force: bool = False) -> Deletion:
+        """Forget one version that is not current; a credential of it that is still valid is retired first.
+
+        Args:
+            force: Forget it although Azure refuses, and name the keyId it leaves behind.
+
+        Raises:
+            Conflict: ``VersionIsCurrent``, ``DeleteProtected``, ``ItemLocked``: nothing was changed.
+            NotFound: ``ItemNotFound``, ``VersionNotFound``.
+            RotatorError: Azure refused: the version stays.
+        """
+        item = self._items.find(name=name)
+        _refuse_protected(item)
+        version = _version(item, self._c.uow.versions(item.item_id), number)
+        if version.stage is Stage.CURRENT:
+            raise Conflict(
+                "VersionIsCurrent",
+                f'version {number} of "{item.name}" is the current one',
+                hint="rotate first, or delete the whole item",
+            )
+        done = Deletion(item_id=item.item_id, item_name=item.name, version=number)
+        if version.stage is Stage.REVOKED or not removable(item, version):
+            self._c.uow.drop_version(version, version_deleted(self._c, item, version))
+            return replace(done, left_in_azure=(version.key_id,) if version.in_azure else ())
+        operation = self._c.uow.begin_version_delete(self._doom(item, version), revision=item.revision)
+        self._c.uow.hasten(operation.rotation_id, self._c.clock.now())
+        self._foreground.drive(operation.rotation_id, force=force)
+        orphaned = self._orphaned(item.name, operation, action="delete_item_version")
+        gone = tuple(key_id for key_id in (version.key_id,) if key_id not in orphaned)
+        return replace(done, revoked=gone, orphans=orphaned)
+
+    def _doom(self, item: RotatedSecret, version: Version) -> Rotation:
+        """The operation that ends a version. It begins with its intent: there is nothing to plan."""
+        key = f"{item.item_id}/delete-version/{self._c.new_id()}"
+        operation = self._items.new_rotation(item, self._c.keeper_of(item), Trigger.DELETE_VERSION, key=key)
+        return replace(operation, state=RotationState.RETIRING, replaced_version_id=version.version_id)
+
     def _begin_delete(self, item_id: str, begin: Rotation) -> Rotation:
         item = self._c.uow.find_item(item_id=item_id)
         if item is None:
@@ -138,9 +203,9 @@ class Secrets:
         _refuse_protected(item)  # again, on the row whose revision is named: it may have changed while we waited
         return self._c.uow.begin_delete(begin, revision=item.revision)
 
-    def _orphaned(self, path: str, operation: Rotation) -> tuple[str, ...]:
+    def _orphaned(self, path: str, operation: Rotation, *, action: str = "delete_item") -> tuple[str, ...]:
         """What a forced delete left behind, from its own audit line."""
-        lines = self._c.uow.audit_lines(path=path, action="delete_item", since=operation.created_at)
+        lines = self._c.uow.audit_lines(path=path, action=action, since=operation.created_at)
         for line in reversed(lines):
             orphans = line.details.get("orphans")
             if isinstance(orphans, list):
@@ -163,19 +228,38 @@ class Secrets:
             if item.state in shown and item.name.startswith(prefix)
         ]
 
-    def get_value(self, *, name: str | None = None, item_id: str | None = None, version: int | None = None) -> Value:
-        """The stored value of the current version, or of another one by number; no Azure call.
+    def get_value(
+        self,
+        *,
+        name: str | None = None,
+        item_id: str | None = None,
+        version: int | None = None,
+        rotate_on_read: bool = True,
+    ) -> Value:
+        """The stored value of the current version, or of another one by number.
+
+        No Azure call, unless the item has ``rotate_on_read``: then the current version is replaced first. A version
+        that is asked for by its number is read as it is.
+
+        Args:
+            rotate_on_read: False reads as if the item had it not: a preview changes nothing.
 
         Raises:
+            Conflict: ``ItemDisabled``.
             NotFound: ``ItemNotFound``, ``NoValueYet``, ``VersionNotFound`` (pending ones are never handed out).
+            RotatorError: The rotation failed; the stored value is unchanged.
         """
         item = self._items.find(name=name, item_id=item_id)
+        _refuse_disabled(item)
+        if item.rotate_on_read and rotate_on_read and version is None:
+            self._rotate_for_a_read(item)
+            item = self._items.find(item_id=item.item_id)
         versions = self._c.uow.versions(item.item_id)
         chosen = _version(item, versions, version)
         value = self._c.version_value(chosen)
         if value is None:
             raise no_value_yet(item)
-        target = self._c.target_of(item)
+        target = self._c.keeper_of(item)
         audit = self._c.audit("get_rotated_secret_value", item.name, version=chosen.number)
         self._c.uow.record_read(item.item_id, audit)
         return Value(
@@ -187,6 +271,25 @@ class Secrets:
             secret=value,
             fields=_fields(item, target, chosen, value),
         )
+
+    def _rotate_for_a_read(self, item: RotatedSecret) -> None:
+        """A rotation of this read's own: one that runs already was somebody else's, and is only waited for. A parked
+        one runs for nobody; it is taken up."""
+        limit_at = self._foreground.limit_at()
+        key = f"{item.item_id}/read/{self._c.new_id()}"
+        own = self._items.new_rotation(item, self._c.target_of(item), Trigger.READ, key=key)
+        while True:
+            found = self._c.uow.insert_rotation(own)
+            self._c.uow.hasten(found.rotation_id, self._c.clock.now())
+            self._foreground.drive(found.rotation_id, resume=True, limit_at=limit_at)
+            if found.rotation_id == own.rotation_id or found.state is RotationState.FAILED:
+                break
+        self._foreground.finish_due(item_id=item.item_id)
+
+
+def _refuse_disabled(item: RotatedSecret) -> None:
+    if not item.enabled:
+        raise item_disabled(item.name)
 
 
 def _refuse_protected(item: RotatedSecret) -> None:
@@ -253,7 +356,9 @@ def _connection_string(account: str, cloud: str, key_name: str, value: SecretTex
     )
 
 
-def _notes(before: Sequence[Version], after: tuple[Version, ...], started_at: datetime) -> tuple[str, ...]:
+def _notes(
+    before: Sequence[Version], after: tuple[Version, ...], started_at: datetime, *, revoke_now: bool
+) -> tuple[str, ...]:
     earlier = {v.key_id: v.retire_at for v in before if v.stage is Stage.PREVIOUS}
     cut_short = {key_id for key_id, retire_at in earlier.items() if retire_at is None or retire_at > started_at}
     notes = [
@@ -266,4 +371,11 @@ def _notes(before: Sequence[Version], after: tuple[Version, ...], started_at: da
         for v in after
         if v.stage is Stage.PREVIOUS and v.key_id not in earlier
     ]
+    if revoke_now:
+        was_current = {v.key_id for v in before if v.stage is Stage.CURRENT}
+        notes += [
+            f"the replaced secret {v.key_id} was retired at once"
+            for v in after
+            if v.key_id in was_current and v.stage is Stage.REVOKED
+        ]
     return tuple(notes)

@@ -28,6 +28,8 @@ class Settings(TypedDict):
     use_lower_letters: bool | None
     use_numbers: bool | None
     use_special_characters: bool | None
+    max_versions: int | None
+    keep_prev_version: bool | None
 
 
 def settings(values: Arguments) -> Settings:
@@ -51,4 +53,6 @@ def settings(values: Arguments) -> Settings:
         use_lower_letters=optional_bool(values.get("use_lower_letters")),
         use_numbers=optional_bool(values.get("use_numbers")),
         use_special_characters=optional_bool(values.get("use_special_characters")),
+        max_versions=optional_int(values.get("max_versions")),
+        keep_prev_version=optional_bool(values.get("keep_prev_version")),
     )

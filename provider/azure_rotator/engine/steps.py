@@ -5,7 +5,7 @@ What comes next is not decided here but by ``domain.rotation.next_step``; what a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,6 +14,7 @@ from azure_rotator.domain.backoff import listed_delay, proof_delay
 from azure_rotator.domain.errors import Forbidden, LeaseLost, NotFound, Rejected, RotatorError, Unavailable
 from azure_rotator.domain.kinds import CLIENT_SECRETS, Retention, acts_as_itself, retention_of
 from azure_rotator.domain.model import (
+    AuditLine,
     Mint,
     Origin,
     RotatedSecret,
@@ -38,6 +39,7 @@ from azure_rotator.domain.ports import (
 from azure_rotator.domain.rotation import Step
 from azure_rotator.domain.schedule import credential_end_at, next_rotation_at, overlap
 from azure_rotator.engine.context import Context, mint_place, target_place
+from azure_rotator.engine.views import iso
 
 # AADSTS number of a login whose client secret is wrong, was removed, or is not accepted yet.
 _SECRET_REFUSED = 7000215
@@ -121,8 +123,25 @@ class Steps:
                 # Of an attempt before this one, whose candidate this was, such a refusal tells nothing.
                 certain = job.earlier is None or isinstance(refused, Rejected)
                 self._c.uow.mint_settled(work.claim, self._c.clock.now(), refused=certain)
+            if refused.code == "CredentialLimitReached":
+                if self._made_room(work, job):
+                    return  # and minted again, by the next step
+                raise _limit_told(refused, work.versions) from None
             raise
         self._store(work, job, minted)
+
+    def _made_room(self, work: Work, job: Job) -> bool:
+        """Where Azure allows two secrets in all, ``revoke_now`` retires the previous one before the new one is minted
+        (features 3.6); the rotation that would have done so later finds it gone. Returns: whether there was one."""
+        previous = [v for v in work.versions if v.stage is Stage.PREVIOUS and removable(work.item, v)]
+        if not work.rotation.revoke_now or not previous:
+            return False
+        oldest = previous[0]
+        self._c.uow.cut_short(work.claim, [oldest.version_id], self._c.clock.now())
+        if work.rotator.remove(job, oldest.key_id) is not Removal.REMOVED:
+            return False
+        self._c.uow.finish_retiring(work.claim, [oldest.version_id], self._c.clock.now(), done=False)
+        return True
 
     def _store(self, work: Work, job: Job, minted: Minted) -> None:
         version_id = self._c.new_id()
@@ -210,15 +229,18 @@ class Steps:
         if pending is None:
             raise NotFound("CredentialNotFound", f'the pending version of "{work.item.name}" is missing')
         now = self._c.clock.now()
+        overlap_for = timedelta() if work.rotation.revoke_now else self._overlap(work.item)
         change = machine.retirement(
-            work.versions, pending, keeping=retention_of(work.item), overlap=self._overlap(work.item), now=now
+            work.versions, pending, keeping=retention_of(work.item), overlap=overlap_for, now=now
         )
+        keep = machine.versions_kept(work.item, self._c.uow.account())
         publication = Publication(
             version_id=pending.version_id,
             replaced_version_id=change.replaced_version_id,
             retire_at=change.retire_at,
             retire_early=change.retire_early,
             revoked=change.revoked,
+            pruned=machine.pruned(work.versions, pending, change, keep=keep),
             target=self._switch(work, pending),
             unproven=_unproven(work),
             published_at=now,
@@ -248,18 +270,27 @@ class Steps:
             version=version,
             client_secret_id=published.key_id,
             sealed_secret=self._c.sealer.seal(value, target_place(work.target.target_id, version)),
+            # The one before is valid for a while.
+            keep=max(machine.versions_kept(work.target, self._c.uow.account()), 2),
         )
 
     def _begin_retiring(self, work: Work) -> None:
         self._c.uow.begin_retiring(work.claim, self._c.clock.now())
 
     def _retire(self, work: Work) -> None:
-        version = machine.to_retire(work.rotation, work.versions)
+        doomed = work.rotation.trigger is Trigger.DELETE_VERSION
+        find = machine.doomed_version if doomed else machine.to_retire
+        version = find(work.rotation, work.versions)
         if version is not None and self._remove(work, version.key_id):
-            self._c.uow.finish_retiring(work.claim, [version.version_id], self._c.clock.now(), done=True)
+            audit = version_deleted(self._c, work.item, version) if doomed else None
+            self._c.uow.finish_retiring(work.claim, [version.version_id], self._c.clock.now(), done=True, audit=audit)
 
     def _close(self, work: Work) -> None:
-        self._c.uow.finish_retiring(work.claim, [], self._c.clock.now(), done=True)
+        audit = None
+        if work.rotation.trigger is Trigger.DELETE_VERSION:  # somebody else retired it; its row is still to go
+            rest = [v for v in work.versions if v.version_id == work.rotation.replaced_version_id]
+            audit = version_deleted(self._c, work.item, rest[0]) if rest else None
+        self._c.uow.finish_retiring(work.claim, [], self._c.clock.now(), done=True, audit=audit)
 
     def _remove_abandoned(self, work: Work) -> None:
         version = machine.abandoned_version(work.rotation, work.versions)
@@ -345,6 +376,33 @@ def removable(item: RotatedSecret, version: Version) -> bool:
     if item.rotator_type is RotatorType.TARGET and version.stage is Stage.CURRENT:
         return False
     return version.origin is Origin.MINTED or version.stage is Stage.PREVIOUS
+
+
+def _limit_told(refused: RotatorError, versions: Sequence[Version]) -> RotatorError:
+    """When room will be, where a previous secret of the item takes it."""
+    previous = [v.retire_at for v in versions if v.stage is Stage.PREVIOUS and v.retire_at is not None]
+    if not previous:
+        return refused
+    return Forbidden(
+        refused.code,
+        refused.message,
+        hint=f"the previous secret of the item is retired at {iso(min(previous))}, or first of all with --revoke-now; "
+        f"{refused.hint}",
+        details=refused.details,
+    )
+
+
+def version_deleted(
+    context: Context, item: RotatedSecret, version: Version, *, forced_over: str | None = None
+) -> AuditLine:
+    """The audit line of a version that is forgotten.
+
+    Args:
+        forced_over: The error that left its credential in Azure.
+    """
+    forced = {} if forced_over is None else {"orphans": [version.key_id], "forced_over": forced_over}
+    line = context.audit("delete_item_version", item.name, version=version.number, key_id=version.key_id)
+    return replace(line, details={**line.details, **forced})
 
 
 def _unproven(work: Work) -> Failure | None:

@@ -11,8 +11,9 @@ from azure_rotator.domain.model import ConnectionType, RotatorType, Target
 from azure_rotator.domain.names import canonical_path, is_guid
 from azure_rotator.domain.parameters import is_reference, literal_text, validate
 from azure_rotator.domain.ports import Grants
+from azure_rotator.domain.rotation import versions_kept
 from azure_rotator.domain.secrettext import SealedBytes, SecretText
-from azure_rotator.engine.arguments import Arguments, optional_text
+from azure_rotator.engine.arguments import Arguments, optional_bool, optional_int, optional_text
 from azure_rotator.engine.context import Context, target_place
 from azure_rotator.engine.views import Finding, TargetView
 
@@ -60,6 +61,8 @@ class Targets:
             version=version,
             created_at=now,
             modified_at=now,
+            max_versions=optional_int(values.get("max_versions")),
+            keep_prev_version=optional_bool(values.get("keep_prev_version")),
             **_whereabouts(values),
         )
         self._c.uow.insert_target(target, self._c.audit("create_target", name))
@@ -103,10 +106,13 @@ class Targets:
             delete_protection=bool(values["delete_protection"]),
             version=version,
             modified_at=self._c.clock.now(),
+            max_versions=optional_int(values.get("max_versions")),
+            keep_prev_version=optional_bool(values.get("keep_prev_version")),
             revision=target.revision + 1,
             **whereabouts,
         )
-        self._c.uow.update_target(changed, self._c.audit("update_target", changed.name))
+        keep = versions_kept(changed, self._c.uow.account())
+        self._c.uow.update_target(changed, self._c.audit("update_target", changed.name), keep=keep)
         return self._view(changed)
 
     def delete(

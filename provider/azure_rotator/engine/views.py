@@ -50,6 +50,8 @@ class TargetView:
             "azure_resource_name": t.resource_name,
             "client_secret_id": t.client_secret_id,
             "connection_type": t.connection_type.value,
+            "max_versions": t.max_versions,
+            "keep_prev_version": t.keep_prev_version,
         }
 
     def arguments(self) -> Facts:
@@ -67,6 +69,8 @@ class TargetView:
             "resource_name": t.resource_name,
             "description": t.description,
             "delete_protection": t.delete_protection,
+            "max_versions": t.max_versions,
+            "keep_prev_version": t.keep_prev_version,
         }
 
 
@@ -102,6 +106,7 @@ class SecretView:
             "item_metadata": i.description,
             "item_tags": list(i.tags),
             "item_state": i.state.value,
+            "is_enabled": i.enabled,
             "auto_rotate": i.auto_rotate,
             "rotation_interval": i.rotation_interval,
             "last_rotation_date": iso(i.last_rotation_at),
@@ -133,6 +138,8 @@ class SecretView:
             **self._credential(),
             "key_id": self.key_id,
             "expires_at": iso(current.expires_at) if current else None,
+            "max_versions": i.max_versions,
+            "keep_prev_version": i.keep_prev_version,
             "skip_dry_run": i.skip_dry_run,
             "rotate_on_read": i.rotate_on_read,
             "password_policy": self._password_policy(),
@@ -170,6 +177,8 @@ class SecretView:
             "description": i.description,
             "tags": list(i.tags),
             "delete_protection": i.delete_protection,
+            "max_versions": i.max_versions,
+            "keep_prev_version": i.keep_prev_version,
             "skip_dry_run": i.skip_dry_run,
             "rotate_on_read": i.rotate_on_read,
         }
@@ -253,11 +262,34 @@ class RotationResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dependents:
+    """Who may still use the values of an item.
+
+    Args:
+        owner: The Pulumi program that made it; empty for the command line.
+        versions: Those valid in Azure.
+        readers: Who read a value, and when last.
+        items: Other items that work with the Target whose secret this is.
+    """
+
+    name: str
+    owner: str
+    versions: tuple[Version, ...]
+    readers: Mapping[str, datetime]
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deletion:
-    """What a delete did: keyIds revoked in Azure, left there on purpose, and left there by force."""
+    """What a delete did: keyIds revoked in Azure, left there on purpose, and left there by force.
+
+    Args:
+        version: The one version that was deleted; -1: the whole item.
+    """
 
     item_id: str
     item_name: str
+    version: int = -1
     revoked: tuple[str, ...] = ()
     left_in_azure: tuple[str, ...] = ()
     orphans: tuple[str, ...] = ()
@@ -266,7 +298,7 @@ class Deletion:
         return {
             "item_id": self.item_id,
             "item_name": self.item_name,
-            "version_deleted": -1,
+            "version_deleted": self.version,
             "revoked": list(self.revoked),
             "left_in_azure": list(self.left_in_azure),
             "orphans": list(self.orphans),

@@ -61,6 +61,8 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
     description: pulumi.Output[str]
     tags: pulumi.Output[Sequence[str]]
     delete_protection: pulumi.Output[bool]
+    max_versions: pulumi.Output[int | None]
+    keep_prev_version: pulumi.Output[bool | None]
     skip_dry_run: pulumi.Output[bool]
     owner: pulumi.Output[str]
     item_id: pulumi.Output[str]
@@ -109,6 +111,8 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
         description: pulumi.Input[str] | None = None,
         tags: pulumi.Input[Sequence[pulumi.Input[str]]] | None = None,
         delete_protection: pulumi.Input[bool] | None = None,
+        max_versions: pulumi.Input[int] | None = None,
+        keep_prev_version: pulumi.Input[bool] | None = None,
         skip_dry_run: pulumi.Input[bool] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -158,6 +162,8 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
             tags: Tags.
             delete_protection: Refuse every deletion, and every replacement, until it is switched off by an ``up`` of
                 its own.
+            max_versions: Versions that are kept, 1-300; the account's number unless set, and never more than that.
+            keep_prev_version: Keep versions before the current one; as the account says unless set.
             skip_dry_run: Do not check against Azure before creating or updating.
             opts: Pulumi's options.
 
@@ -205,6 +211,8 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
                 "description": description,
                 "tags": tags,
                 "delete_protection": delete_protection,
+                "max_versions": max_versions,
+                "keep_prev_version": keep_prev_version,
                 "skip_dry_run": skip_dry_run,
                 "owner": owner_of(pulumi_name),
                 "target_id": target_id,

@@ -37,6 +37,8 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
     resource_name: pulumi.Output[str | None]
     description: pulumi.Output[str]
     delete_protection: pulumi.Output[bool]
+    max_versions: pulumi.Output[int | None]
+    keep_prev_version: pulumi.Output[bool | None]
     owner: pulumi.Output[str]
     target_id: pulumi.Output[str]
     store_id: pulumi.Output[str]
@@ -60,6 +62,8 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
         resource_name: pulumi.Input[str] | None = None,
         description: pulumi.Input[str] | None = None,
         delete_protection: pulumi.Input[bool] | None = None,
+        max_versions: pulumi.Input[int] | None = None,
+        keep_prev_version: pulumi.Input[bool] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Declare a Target.
@@ -84,6 +88,8 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
             resource_name: Its name.
             description: Free text.
             delete_protection: Refuse every deletion until it is switched off by an ``up`` of its own.
+            max_versions: Of its client secrets, those that are kept, 1-300; the account's number unless set.
+            keep_prev_version: Keep secrets before the present one; as the account says unless set.
             opts: Pulumi's options.
         """
         super().__init__(
@@ -103,6 +109,8 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
                 "resource_name": resource_name,
                 "description": description,
                 "delete_protection": delete_protection,
+                "max_versions": max_versions,
+                "keep_prev_version": keep_prev_version,
                 "owner": owner_of(pulumi_name),
                 **dict.fromkeys(COMPUTED["target"]),
             },

@@ -40,7 +40,8 @@ def get_value(item: RotatedSecret | pulumi.Input[str]) -> pulumi.Output[NamedVal
     """The current value as a secret output: ``get_value(billing)["client_secret"]``.
 
     It is read from the store that ``azure-rotator:store`` and ``azure-rotator:keyFile`` of the stack lead to, else the
-    environment; Azure is not asked and nothing rotates. It comes after the creation of a RotatedSecret that is given,
+    environment; Azure is not asked and nothing rotates, unless the item has ``rotate_on_read``: then each deploy, but
+    no preview, rotates it first. It comes after the creation of a RotatedSecret that is given,
     and after whatever an Output comes after. In a preview it is unknown while the item does not exist. What the program
     passes on to another resource is in the state, encrypted, as that resource's input.
 
@@ -64,7 +65,8 @@ def get_value(item: RotatedSecret | pulumi.Input[str]) -> pulumi.Output[NamedVal
 def _read(settings: Settings, text: str, *, by_id: bool, preview: bool) -> NamedValue | None:
     secrets = session.engine_of(settings).secrets
     try:
-        value = secrets.get_value(item_id=text) if by_id else secrets.get_value(name=text)
+        id_, path = (text, None) if by_id else (None, text)
+        value = secrets.get_value(name=path, item_id=id_, rotate_on_read=not preview)
     except NotFound:
         if preview:
             return None

@@ -154,6 +154,17 @@ class ItemRows:
             connection.execute(statement)
             audit_rows.add_line(connection, audit)
 
+    def drop_version(self, version: Version, audit: AuditLine) -> None:
+        statement = delete(tables.versions).where(
+            tables.versions.c.version_id == version.version_id,
+            tables.versions.c.item_id == version.item_id,
+            tables.versions.c.stage == version.stage,
+        )
+        with self._db.writing() as connection:
+            if connection.execute(statement).rowcount != 1:
+                raise changed_meanwhile(audit.path)
+            audit_rows.add_line(connection, audit)
+
     def _conflict(
         self, broken: RuleBroken, item: RotatedSecret, version: Version | None, holdings: Collection[str] = ()
     ) -> Exception:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, case, delete, exists, insert, literal, or_, select, update
 
-from azure_rotator.domain.errors import Conflict, NotFound
+from azure_rotator.domain.errors import Conflict, NotFound, item_disabled
 from azure_rotator.domain.model import AuditLine, ItemState, Mint, Rotation, RotationState, Stage, Trigger, Version
 from azure_rotator.store import audit as audit_rows
 from azure_rotator.store import tables
@@ -143,8 +144,9 @@ class JournalRows:
             item = _locked_item(connection, rotation.item_id)
             found = _first(connection, same_work, rotation)
             if found is not None:
-                return found
+                return _hurried(connection, found) if rotation.revoke_now else found
             _refuse_unless_in_use(item, rotation.item_id)
+            _refuse_disabled(item)
             connection.execute(insert(rotations).values(tables.values_of(rotation)))
             return rotation
 
@@ -196,6 +198,34 @@ class JournalRows:
 
         return self._attached(add)
 
+    def begin_version_delete(self, rotation: Rotation, *, revision: int) -> Rotation:
+        same_work = (
+            (rotations.c.item_id == rotation.item_id)
+            & (rotations.c.trigger == Trigger.DELETE_VERSION)
+            & (rotations.c.replaced_version_id == rotation.replaced_version_id)
+            & tables.OPEN
+        )
+
+        def add(connection: Connection) -> Rotation:
+            item = _locked_item(connection, rotation.item_id)
+            found = _first(connection, same_work, rotation)
+            if found is not None:
+                return found
+            name = _refuse_unless_in_use(item, rotation.item_id)
+            if item is not None and item.revision != revision:
+                raise changed_meanwhile(name)
+            connection.execute(insert(rotations).values(tables.values_of(rotation)))
+            doomed = versions.c.version_id == rotation.replaced_version_id
+            later = or_(versions.c.retire_at.is_(None), versions.c.retire_at > rotation.created_at)
+            connection.execute(
+                update(versions)
+                .where(doomed, versions.c.stage == Stage.PREVIOUS, later)
+                .values(retire_at=rotation.created_at)
+            )
+            return rotation
+
+        return self._attached(add)
+
     def _attached(self, add: _Add) -> Rotation:
         try:
             with self._db.writing() as connection:
@@ -211,11 +241,12 @@ class _Item(NamedTuple):
     name: str
     state: ItemState
     revision: int
+    enabled: bool
 
 
 def _locked_item(connection: Connection, item_id: str) -> _Item | None:
     """The item's row, kept from changing: whether it is deleted and what is begun for it is decided one at a time."""
-    columns = (items.c.name, items.c.state, items.c.revision)
+    columns = (items.c.name, items.c.state, items.c.revision, items.c.enabled)
     row = connection.execute(select(*columns).where(items.c.item_id == item_id).with_for_update()).one_or_none()
     return None if row is None else _Item(*row)
 
@@ -230,6 +261,19 @@ def _refuse_unless_in_use(item: _Item | None, item_id: str) -> str:
             hint="wait until it is gone, or look at its last error",
         )
     return item.name
+
+
+def _refuse_disabled(item: _Item | None) -> None:
+    if item is not None and not item.enabled:
+        raise item_disabled(item.name)
+
+
+def _hurried(connection: Connection, found: Rotation) -> Rotation:
+    """The rotation that a request attaches to, which from now on retires the previous secret at once. Its publication
+    looks at the row, so that it is not too late while somebody works on it."""
+    still_open = (rotations.c.rotation_id == found.rotation_id) & tables.UNPUBLISHED
+    connection.execute(update(rotations).where(still_open).values(revoke_now=True))
+    return replace(found, revoke_now=True)
 
 
 def _first(connection: Connection, same_work: ColumnElement[bool], rotation: Rotation) -> Rotation | None:

@@ -10,6 +10,7 @@ new credential.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +25,7 @@ from azure_rotator.domain.model import (
     RotationState,
     RotatorStatus,
     Stage,
+    TargetVersion,
     Trigger,
     Version,
 )
@@ -35,6 +37,7 @@ from azure_rotator.store.faults import RuleBroken
 from azure_rotator.store.items import add_version, already_managed, drop_holdings
 from azure_rotator.store.leases import extend_permit, holds_rotation
 from azure_rotator.store.tables import KEY_ID, items, mints, rotations, targets, values_of, versions
+from azure_rotator.store.targets import keep_version
 
 _NO_ERROR: dict[str, Any] = {"error_code": None, "error_text": None}
 
@@ -119,6 +122,7 @@ class Steps:
                 attempts=0,
                 **_NO_ERROR,
             )
+            publication = _as_asked_by_now(connection, claim, publication)
             # The old one steps down first: two current versions are refused by an index at every moment.
             if publication.replaced_version_id is not None:
                 replaced = {"stage": Stage.PREVIOUS, "retire_at": publication.retire_at}
@@ -129,7 +133,11 @@ class Steps:
                 _switch(connection, claim, publication.target, at)
             _move(connection, claim, publication.version_id, item_id, Stage.PENDING, {"stage": Stage.CURRENT})
             if publication.retire_early:
-                _retire_early(connection, item_id, publication)
+                _retire_early(connection, item_id, publication.retire_early, at)
+            if publication.pruned:
+                forgotten = versions.c.version_id.in_(publication.pruned)
+                history = versions.c.stage == Stage.REVOKED
+                connection.execute(delete(versions).where(versions.c.item_id == item_id, forgotten, history))
             changed = connection.execute(
                 update(items)
                 .where(items.c.item_id == item_id)
@@ -155,6 +163,11 @@ class Steps:
         with self._db.writing() as connection:
             self._advance(connection, claim, at, state=RotationState.RETIRING, confirmations=0)
 
+    def cut_short(self, claim: Claim, version_ids: Sequence[str], at: datetime) -> None:
+        with self._db.writing() as connection:
+            item_id, _ = self._advance(connection, claim, at)
+            _retire_early(connection, item_id, version_ids, at)
+
     def record_absence(
         self, claim: Claim, *, confirmations: int, attempts: int, next_attempt_at: datetime, at: datetime
     ) -> None:
@@ -168,14 +181,20 @@ class Steps:
                 next_attempt_at=next_attempt_at,
             )
 
-    def finish_retiring(self, claim: Claim, version_ids: Sequence[str], at: datetime, *, done: bool) -> None:
+    def finish_retiring(
+        self, claim: Claim, version_ids: Sequence[str], at: datetime, *, done: bool, audit: AuditLine | None = None
+    ) -> None:
         changes: dict[str, Any] = {"state": RotationState.DONE, **_NO_ERROR} if done else {}
         with self._db.writing() as connection:
-            item_id, _ = self._advance(connection, claim, at, confirmations=0, attempts=0, **changes)
+            item_id, trigger = self._advance(connection, claim, at, confirmations=0, attempts=0, **changes)
             these = and_(versions.c.item_id == item_id, versions.c.version_id.in_(version_ids))
             # What never was a version leaves no history, and its number may be another's by now.
             connection.execute(delete(versions).where(these, versions.c.stage == Stage.ABANDONED))
             _revoke(connection, item_id, version_ids, at)
+            if done and trigger is Trigger.DELETE_VERSION:
+                _forget_version(connection, claim, item_id)
+            if audit is not None:
+                audit_rows.add_line(connection, audit)
             if done:
                 connection.execute(
                     update(items)
@@ -274,6 +293,20 @@ class Steps:
             _reopen(connection, item_id, at)
             audit_rows.add_line(connection, audit)
 
+    def cancel_version_delete(self, claim: Claim, failure: Failure, audit: AuditLine, at: datetime) -> None:
+        with self._db.writing() as connection:
+            self._advance(
+                connection,
+                claim,
+                at,
+                state=RotationState.FAILED,
+                closed=True,
+                error_code=failure.code,
+                error_text=failure.text,
+            )
+            _give_its_date_back(connection, claim)
+            audit_rows.add_line(connection, audit)
+
     def _advance(self, connection: Connection, claim: Claim, at: datetime, **changes: Any) -> tuple[str, Trigger]:
         row = connection.execute(
             update(rotations)
@@ -334,17 +367,63 @@ def _switch(connection: Connection, claim: Claim, switch: TargetSwitch, at: date
             f"rotation {claim.rotation_id}: the Target got another secret meanwhile",
             hint="rotate again: what the Target has now is replaced then",
         )
+    version = TargetVersion(
+        target_id=switch.target_id,
+        version=switch.version,
+        secret_reference=None,
+        sealed_secret=switch.sealed_secret,
+        client_secret_id=switch.client_secret_id,
+        created_at=at,
+    )
+    keep_version(connection, version, keep=switch.keep)
 
 
-def _retire_early(connection: Connection, item_id: str, publication: Publication) -> None:
+def _as_asked_by_now(connection: Connection, claim: Claim, publication: Publication) -> Publication:
+    """Whether the old one goes at once is read with the publication's own commit: a request may have attached since."""
+    statement = select(rotations.c.revoke_now).where(rotations.c.rotation_id == claim.rotation_id)
+    at = publication.published_at
+    if not connection.execute(statement).scalar_one() or publication.retire_at is None or publication.retire_at <= at:
+        return publication
+    connection.execute(update(rotations).where(rotations.c.rotation_id == claim.rotation_id).values(next_attempt_at=at))
+    return replace(publication, retire_at=at)
+
+
+def _give_its_date_back(connection: Connection, claim: Claim) -> None:
+    """A version that was to go now goes when the rotation that replaced it says."""
+    doomed = select(rotations.c.replaced_version_id).where(rotations.c.rotation_id == claim.rotation_id)
+    waits = select(rotations.c.next_attempt_at).where(
+        rotations.c.replaced_version_id == versions.c.version_id,
+        rotations.c.trigger != Trigger.DELETE_VERSION,
+        rotations.c.state == RotationState.PUBLISHED,
+    )
+    connection.execute(
+        update(versions)
+        .where(versions.c.version_id == doomed.scalar_subquery(), versions.c.stage == Stage.PREVIOUS)
+        .values(retire_at=func.coalesce(waits.scalar_subquery(), versions.c.retire_at))
+    )
+
+
+def _forget_version(connection: Connection, claim: Claim, item_id: str) -> None:
+    """The end of a ``delete-version``. Also of one whose credential was left in Azure, by force."""
+    doomed = select(rotations.c.replaced_version_id).where(rotations.c.rotation_id == claim.rotation_id)
+    connection.execute(
+        delete(versions).where(
+            versions.c.item_id == item_id,
+            versions.c.version_id == doomed.scalar_subquery(),
+            versions.c.stage.in_([Stage.PREVIOUS, Stage.REVOKED]),
+        )
+    )
+
+
+def _retire_early(connection: Connection, item_id: str, version_ids: Sequence[str], at: datetime) -> None:
     connection.execute(
         update(versions)
         .where(
             versions.c.item_id == item_id,
-            versions.c.version_id.in_(publication.retire_early),
+            versions.c.version_id.in_(version_ids),
             versions.c.stage == Stage.PREVIOUS,
         )
-        .values(retire_at=publication.published_at)
+        .values(retire_at=at)
     )
     # Not fenced: these rotations share this one's lane, so nobody works on them while this claim holds.
     connection.execute(
@@ -352,9 +431,9 @@ def _retire_early(connection: Connection, item_id: str, publication: Publication
         .where(
             rotations.c.item_id == item_id,
             rotations.c.state == RotationState.PUBLISHED,
-            rotations.c.replaced_version_id.in_(publication.retire_early),
+            rotations.c.replaced_version_id.in_(version_ids),
         )
-        .values(next_attempt_at=publication.published_at)
+        .values(next_attempt_at=at)
     )
 
 

@@ -5,7 +5,7 @@ The rules that must hold however many processes write are indexes here, not code
 - one Target a name among those not deleted; one item a name among those not being undone;
 - one version a number among an item's versions that are not abandoned, and one current version an item;
 - one holder a keyId among versions that may still exist in Azure (keyIds compare without case);
-- one item a storage key, user or Target's own secret;
+- one item a storage key, user or Target's own secret; one folder a path;
 - one rotation an idempotency key; one unpublished rotation and one open delete an item.
 """
 
@@ -32,11 +32,13 @@ from sqlalchemy import (
     false,
     literal_column,
     or_,
+    true,
 )
 
 from azure_rotator.domain.model import (
     AuthMode,
     ConnectionType,
+    GraceTiming,
     ItemState,
     Origin,
     RotationState,
@@ -93,6 +95,54 @@ targets = Table(
     Column("subscription_id", Text),
     Column("resource_group_name", Text),
     Column("resource_name", Text),
+    Column("max_versions", Integer),
+    Column("keep_prev_version", Boolean),
+)
+
+# Every client secret that a Target was given or minted for, as far as they are kept; the newest is the Target's own.
+target_versions = Table(
+    "target_versions",
+    metadata,
+    Column("target_id", ID, ForeignKey("targets.target_id"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("secret_reference", Text),
+    Column("sealed_secret", Sealed),
+    Column("client_secret_id", Text),
+    Column("created_at", Instant, nullable=False),
+)
+
+folders = Table(
+    "folders",
+    metadata,
+    Column("folder_id", ID, primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("tags", Words, nullable=False),
+    Column("delete_protection", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("modified_at", Instant, nullable=False),
+    Column("revision", Integer, nullable=False),
+)
+
+# One row, made by the first change; without it everything has the product's default.
+account = Table(
+    "account",
+    metadata,
+    Column("account_id", Integer, primary_key=True, autoincrement=False),
+    Column("default_versioning", Boolean, nullable=False),
+    Column("max_versions", Integer, nullable=False),
+    Column("items_deletion_protection", Boolean, nullable=False),
+    Column("max_rotation_interval_enable", Boolean, nullable=False),
+    Column("max_rotation_interval", Integer, nullable=False),
+    Column("password_length", Integer, nullable=False),
+    Column("use_capital_letters", Boolean, nullable=False),
+    Column("use_lower_letters", Boolean, nullable=False),
+    Column("use_numbers", Boolean, nullable=False),
+    Column("use_special_characters", Boolean, nullable=False),
+    Column("invalid_characters", Text, nullable=False),
+    Column("usage_event_enable", Boolean, nullable=False),
+    Column("usage_event_interval", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
 )
 
 items = Table(
@@ -137,6 +187,13 @@ items = Table(
     Column("use_lower_letters", Boolean),
     Column("use_numbers", Boolean),
     Column("use_special_characters", Boolean),
+    Column("max_versions", Integer),
+    Column("keep_prev_version", Boolean),
+    Column("enabled", Boolean, nullable=False, server_default=true()),
+    Column("grace_rotation", Boolean, nullable=False, server_default=false()),
+    Column("grace_rotation_interval", Integer),
+    Column("grace_rotation_hour", Integer),
+    Column("grace_rotation_timing", Word(GraceTiming)),
 )
 
 # What an item manages besides client secrets, whose keyIds are ruled by ``uq_versions_key_id``: a key of a storage
@@ -174,6 +231,7 @@ rotations = Table(
     Column("worker", Text),
     Column("lease_until", Double),
     Column("mint_id", ID),
+    Column("revoke_now", Boolean, nullable=False, server_default=false()),
 )
 
 # One row per attempt to mint, written before the attempt: what a stamp names.
@@ -287,6 +345,7 @@ IDEMPOTENCY_KEY = _rule("uq_rotations_idempotency_key", rotations.c.idempotency_
 ONE_UNPUBLISHED = _rule("uq_rotations_unpublished", rotations.c.item_id, where=UNPUBLISHED)
 # The trigger is constant here; it is indexed so that SQLite, which reports columns, tells this rule from the one above.
 ONE_DELETE = _rule("uq_rotations_delete", rotations.c.item_id, rotations.c.trigger, where=OPEN_DELETE)
+FOLDER_NAME = _rule("uq_folders_name", folders.c.name)
 EVENT_ID = _rule("uq_events_event_id", events.c.event_id)
 
 Index("ix_rotations_due", rotations.c.next_attempt_at, sqlite_where=OPEN, postgresql_where=OPEN)

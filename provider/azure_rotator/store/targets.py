@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, false, insert, select, update
+from sqlalchemy import Connection, delete, false, insert, select, update
 
 from azure_rotator.domain.errors import Conflict
-from azure_rotator.domain.model import AuditLine, Target
+from azure_rotator.domain.model import AuditLine, Target, TargetVersion
 from azure_rotator.store import audit as audit_rows
 from azure_rotator.store import tables
 from azure_rotator.store.column_types import by_code_point
@@ -15,7 +15,9 @@ from azure_rotator.store.connect import Database
 from azure_rotator.store.faults import RuleBroken
 
 _TARGET = tables.columns_of(tables.targets, Target)
+_VERSION = tables.columns_of(tables.target_versions, TargetVersion)
 _KEPT = ("target_id", "created_at")
+_EVERY = 1_000_000
 
 
 class TargetRows:
@@ -27,11 +29,14 @@ class TargetRows:
         try:
             with self._db.writing() as connection:
                 connection.execute(insert(tables.targets).values(tables.values_of(target)))
+                _keep_current(connection, target, keep=1)
                 audit_rows.add_line(connection, audit)
         except RuleBroken as broken:
             raise _conflict(broken, target) from None
 
-    def update_target(self, target: Target, audit: AuditLine) -> None:
+    def update_target(
+        self, target: Target, audit: AuditLine, *, keep: int = _EVERY, although_in_use: bool = False
+    ) -> None:
         values = {name: value for name, value in tables.values_of(target).items() if name not in _KEPT}
         statement = (
             update(tables.targets)
@@ -48,6 +53,7 @@ class TargetRows:
                     # Locked before looking: an item that is inserted at this moment waits, and finds it deleted.
                     locked = select(tables.targets.c.target_id).where(tables.targets.c.target_id == target.target_id)
                     connection.execute(locked.with_for_update())
+                if target.deleted and not although_in_use:
                     _refuse_in_use(connection, target)
                 if connection.execute(statement).rowcount != 1:
                     raise Conflict(
@@ -55,6 +61,7 @@ class TargetRows:
                         f'the target "{target.name}" was changed meanwhile',
                         hint="look at it again, then repeat the change",
                     )
+                _keep_current(connection, target, keep=keep)
                 audit_rows.add_line(connection, audit)
         except RuleBroken as broken:
             raise _conflict(broken, target) from None
@@ -71,6 +78,13 @@ class TargetRows:
             row = connection.execute(statement).mappings().one_or_none()
         return None if row is None else Target(**row)
 
+    def target_versions(self, target_id: str) -> Sequence[TargetVersion]:
+        """Those that are kept, oldest first."""
+        statement = select(*_VERSION).where(tables.target_versions.c.target_id == target_id)
+        with self._db.reading() as connection:
+            rows = connection.execute(statement.order_by(tables.target_versions.c.version)).mappings()
+            return [TargetVersion(**row) for row in rows]
+
     def list_targets(self) -> Sequence[Target]:
         """Those not deleted, by name."""
         statement = (
@@ -78,6 +92,33 @@ class TargetRows:
         )
         with self._db.reading() as connection:
             return [Target(**row) for row in connection.execute(statement).mappings()]
+
+
+def keep_version(connection: Connection, version: TargetVersion, *, keep: int) -> None:
+    """Add what a Target has from now on to what it had, and forget what lies more than ``keep`` versions back."""
+    rows = tables.target_versions
+    mine = rows.c.target_id == version.target_id
+    known = connection.execute(select(rows.c.version).where(mine, rows.c.version == version.version)).one_or_none()
+    if known is None:
+        connection.execute(insert(rows).values(tables.values_of(version)))
+        connection.execute(delete(rows).where(mine, rows.c.version <= version.version - keep))
+
+
+def _keep_current(connection: Connection, target: Target, *, keep: int) -> None:
+    if target.secret_reference is None and target.sealed_secret is None:
+        # A cloud identity, or a tombstone: nothing of what it had is kept.
+        rows = tables.target_versions
+        connection.execute(delete(rows).where(rows.c.target_id == target.target_id))
+        return
+    version = TargetVersion(
+        target_id=target.target_id,
+        version=target.version,
+        secret_reference=target.secret_reference,
+        sealed_secret=target.sealed_secret,
+        client_secret_id=target.client_secret_id,
+        created_at=target.modified_at,
+    )
+    keep_version(connection, version, keep=keep)
 
 
 def _refuse_in_use(connection: Connection, target: Target) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from azure_rotator.store.account import AccountRows
 from azure_rotator.store.audit import AuditRows
 from azure_rotator.store.connect import Database
 from azure_rotator.store.items import ItemRows
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from azure_rotator.domain.ports import UnitOfWork
 
 
-class SqlUnitOfWork(TargetRows, ItemRows, AuditRows, JournalRows, Leases, Steps):
+class SqlUnitOfWork(TargetRows, ItemRows, AccountRows, AuditRows, JournalRows, Leases, Steps):
     """Implements ``ports.UnitOfWork``: one method per state change, each one transaction. Safe to share by threads.
 
     Opened by ``opening.open_store``::
