@@ -43,6 +43,8 @@ azure_resource_group_name: -
 azure_resource_name: -
 client_secret_id: -
 connection_type: credentials
+max_versions: -
+keep_prev_version: -
 ! next: azure-rotator target test --name /azure/prod
 $ target create azure --name /azure/prod --connection-type cloud-identity
 ! error: there is a Target "/azure/prod" already (NameConflict)
@@ -69,7 +71,9 @@ $ target get -n azure/prod --json
 "azure_resource_group_name": null,
 "azure_resource_name": null,
 "client_secret_id": null,
-"connection_type": "credentials"
+"connection_type": "credentials",
+"max_versions": null,
+"keep_prev_version": null
 }
 $ target update azure -n azure/prod --description "the main one" --delete_protection
 target_id: ID
@@ -91,6 +95,8 @@ azure_resource_group_name: -
 azure_resource_name: -
 client_secret_id: -
 connection_type: credentials
+max_versions: -
+keep_prev_version: -
 $ target delete -n azure/prod
 ! error: Target "/azure/prod" is protected against deletion (DeleteProtected)
 ! hint: set delete_protection to false first
@@ -115,6 +121,8 @@ azure_resource_group_name: -
 azure_resource_name: -
 client_secret_id: -
 connection_type: credentials
+max_versions: -
+keep_prev_version: -
 $ target list --quiet
 NAME CONNECTION TENANT CLIENT ITEMS
 /azure/main credentials {tenant} {client} -
@@ -148,6 +156,7 @@ item_type: ROTATED_SECRET
 item_metadata: -
 item_tags: a, b
 item_state: active
+is_enabled: true
 auto_rotate: true
 rotation_interval: 30
 last_rotation_date: INSTANT
@@ -171,6 +180,8 @@ revoke_after: -
 credential_lifetime: -
 key_id: KEY
 expires_at: INSTANT
+max_versions: -
+keep_prev_version: -
 skip_dry_run: false
 rotate_on_read: false
 password_policy: -
@@ -210,6 +221,7 @@ item_type: ROTATED_SECRET
 item_metadata: -
 item_tags: a, b
 item_state: active
+is_enabled: true
 auto_rotate: true
 rotation_interval: 30
 last_rotation_date: INSTANT
@@ -233,6 +245,8 @@ revoke_after: -
 credential_lifetime: -
 key_id: KEY
 expires_at: INSTANT
+max_versions: -
+keep_prev_version: -
 skip_dry_run: false
 rotate_on_read: false
 password_policy: -
@@ -296,6 +310,7 @@ item_type: ROTATED_SECRET
 item_metadata: -
 item_tags: -
 item_state: active
+is_enabled: true
 auto_rotate: false
 rotation_interval: -
 last_rotation_date: -
@@ -319,6 +334,8 @@ revoke_after: -
 credential_lifetime: -
 key_id: {boot}
 expires_at: INSTANT
+max_versions: -
+keep_prev_version: -
 skip_dry_run: false
 rotate_on_read: false
 password_policy: -
