@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azure_rotator.domain.errors import Rejected
+from azure_rotator.store.location import locate
 
 _PREFIX = "AZURE_ROTATOR_"
 
@@ -36,7 +37,10 @@ class Settings:
     lease_seconds: float = 30.0
 
     def __repr__(self) -> str:
-        place = self.store_url.rpartition("@")[2]  # a PostgreSQL URL may hold a password in front of it
+        try:
+            place = locate(self.store_url).label  # a PostgreSQL URL may hold a password
+        except Rejected:
+            place = "(no URL of a store)"
         return f"Settings(store={place!r}, key_file={str(self.key_file)!r})"
 
     @classmethod

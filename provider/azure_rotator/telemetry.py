@@ -49,6 +49,10 @@ _SHAPES: Final = (
     # 64 bytes in base64: a storage account key.
     (re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{86}=="), MASK),
     (re.compile(r"(?i)\b(bearer|basic)(\s+)(?!\*)[A-Za-z0-9._~+/=\-]{8,}"), rf"\1\2{MASK}"),
+    # A store's key, as its file has it.
+    (re.compile(r"(azure-rotator-key-1:)[A-Za-z0-9+/=]+"), rf"\1{MASK}"),
+    # The password of a URL.
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.\-]*://[^\s:@/?#]*:)[^\s@/?#]+(?=@)"), rf"\1{MASK}"),
     # A field of a form, a query or a connection string.
     (
         re.compile(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from azure_rotator.config import Settings
 from azure_rotator.domain.errors import Corrupt
@@ -36,6 +37,10 @@ from azure_rotator.rotators.app_secret import AppSecretRotator
 from azure_rotator.rotators.storage_key import StorageKeyRotator
 from azure_rotator.rotators.target_secret import TargetSecretRotator
 from azure_rotator.rotators.user_password import UserPasswordRotator
+
+if TYPE_CHECKING:
+    from azure_rotator.crypto.keyring import Key
+    from azure_rotator.store.opening import StoreMeta
 
 
 class SystemClock:
@@ -83,13 +88,12 @@ def open_store(settings: Settings, entropy: Entropy, *, new: bool = True) -> tup
         Unavailable: ``StoreUnavailable``.
     """
     from azure_rotator.crypto.envelope import EnvelopeSealer
-    from azure_rotator.crypto.keyring import VARIABLE, create_key_file, find_key, make_key, matching_key
+    from azure_rotator.crypto.keyring import create_key_file, make_key, matching_key
     from azure_rotator.store import opening
     from azure_rotator.store.location import locate
 
     location = locate(settings.store_url)
-    found = opening.peek(settings.store_url)
-    key = find_key(key_file=settings.key_file, environ={VARIABLE: settings.key})
+    found, key = find_store_and_key(settings)
     if found is None and not new:
         opening.open_store(settings.store_url)  # says so
     if found is None:
@@ -106,6 +110,25 @@ def open_store(settings: Settings, entropy: Entropy, *, new: bool = True) -> tup
     key = matching_key(key, found.key_check, key_file=settings.key_file, store=location.label)
     uow = opening.open_store(settings.store_url, found=found, lease_seconds=settings.lease_seconds)
     return uow, EnvelopeSealer(key)
+
+
+def find_store_and_key(settings: Settings) -> tuple[StoreMeta | None, Key | None]:
+    """What is there; nothing is changed. They need not belong together, ``keyring.matching_key`` tells.
+
+    Raises:
+        Corrupt: ``StoreKeyWrong``, ``StoreKeyMissing``, ``StoreCorrupt``, ``StoreSchemaMismatch``.
+        Unavailable: ``StoreUnavailable``.
+    """
+    from azure_rotator.crypto.keyring import VARIABLE, find_key
+    from azure_rotator.store import opening
+
+    for _ in range(2):  # the key may be changed between the two looks
+        found = opening.peek(settings.store_url)
+        key_check = found.key_check if found else None
+        key = find_key(key_file=settings.key_file, environ={VARIABLE: settings.key}, key_check=key_check)
+        if key is None or key.check_value == key_check:
+            break
+    return found, key
 
 
 def make_engine(

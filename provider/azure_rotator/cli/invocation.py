@@ -65,9 +65,7 @@ class Invocation:
         Args:
             new_store: Make the store where there is none.
         """
-        settings = Settings.read(os.environ)
-        if self._timeout_seconds is not None:
-            settings = replace(settings, timeout_seconds=self._timeout_seconds)
+        settings = self.settings()
         level = "debug" if self.console.debug else telemetry.level_of(os.environ)
         self._check_gateway()
         from azure_rotator.wiring import open_engine
@@ -79,6 +77,17 @@ class Invocation:
             open_engine(settings, who=who_am_i(os.environ), observer=observer, new_store=new_store) as engine,
         ):
             yield engine
+
+    def settings(self) -> Settings:
+        """What the environment and ``--timeout`` say.
+
+        Raises:
+            Rejected: ``ParameterInvalid`` naming the setting.
+        """
+        settings = Settings.read(os.environ)
+        if self._timeout_seconds is not None:
+            settings = replace(settings, timeout_seconds=self._timeout_seconds)
+        return settings
 
     def _check_gateway(self) -> None:
         """An address must be one; then this release says that it does the work itself (features 1.1)."""

@@ -79,6 +79,23 @@ TREE = Branch(
         "rotated-secret": _SECRET,
         "rotate-secret": _leaf("Rotate a Rotated Secret now.", "secrets:rotate"),
         "reconcile": _leaf("Finish what was left unfinished; remove orphans.", "operations:reconcile"),
+        "db": Branch(
+            summary="The store as a whole.",
+            inner={
+                "upgrade": _leaf("Bring the store to this release's schema, or make it.", "db:upgrade"),
+                "check": _leaf("Look through the whole store, and open every value.", "db:check"),
+                "backup": _leaf("Copy a SQLite store while it is used.", "db:backup"),
+            },
+        ),
+        "key": Branch(
+            summary="The key of the store.",
+            inner={
+                "create": _leaf("Make a key for a new store.", "key:create"),
+                "show": _leaf("Show where the key is and by what its store knows it.", "key:show"),
+                "rotate": _leaf("Put the store under another key.", "key:rotate"),
+                "backup": _leaf("Copy the key to another file.", "key:backup"),
+            },
+        ),
         "audit": Branch(
             summary="Who did what to what.",
             inner={"list": _leaf("List the lines of the audit log.", "operations:audit_list")},

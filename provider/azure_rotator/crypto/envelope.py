@@ -50,12 +50,11 @@ class EnvelopeSealer:
 
     def seal(self, value: SecretText, place: SealedFor) -> SealedBytes:
         """Encrypt for this place. Two seals of one value never look alike."""
-        data_key, wrap_nonce, nonce = os.urandom(_DATA_KEY), os.urandom(_NONCE), os.urandom(_NONCE)
-        wrapped = self._wrap.encrypt(wrap_nonce, data_key, _FORMAT + self._key_id + _bound_to(place))
+        data_key, nonce = os.urandom(_DATA_KEY), os.urandom(_NONCE)
         # surrogatepass: an environment variable that is not UTF-8 is a credential all the same.
         text = value.reveal().encode("utf-8", "surrogatepass")
         ciphertext = AESGCMSIV(data_key).encrypt(nonce, text, _FORMAT + _bound_to(place))
-        return SealedBytes(b"".join((_FORMAT, self._key_id, wrap_nonce, wrapped, nonce, ciphertext)))
+        return SealedBytes(self._wrapped(data_key, place) + nonce + ciphertext)
 
     def open(self, sealed: SealedBytes, place: SealedFor) -> SecretText:
         """Decrypt what was sealed for this place.
@@ -63,6 +62,30 @@ class EnvelopeSealer:
         Raises:
             Corrupt: ``StoreKeyWrong`` for another key's; ``StoreCorrupt`` for what was altered, moved or cut.
         """
+        data = self._ours(sealed, place)
+        try:
+            data_key = self._unwrapped(data, place)
+            text = AESGCMSIV(data_key).decrypt(data[_NONCE_AT:_VALUE_AT], data[_VALUE_AT:], _FORMAT + _bound_to(place))
+            return SecretText(text.decode("utf-8", "surrogatepass"))
+        except InvalidTag:
+            raise _corrupt(place, f"does not open with its key {self._key_id.hex()}") from None
+
+    def reseal(self, sealed: SealedBytes, place: SealedFor, under: EnvelopeSealer) -> SealedBytes:
+        """The same value under another key: its data key is wrapped anew, the value itself stays as it is.
+
+        Raises:
+            Corrupt: As ``open``; also if what was made does not open.
+        """
+        data = self._ours(sealed, place)
+        try:
+            wrapped = under._wrapped(self._unwrapped(data, place), place)
+        except InvalidTag:
+            raise _corrupt(place, f"does not open with its key {self._key_id.hex()}") from None
+        made = SealedBytes(wrapped + data[_NONCE_AT:])
+        under.open(made, place)
+        return made
+
+    def _ours(self, sealed: SealedBytes, place: SealedFor) -> bytes:
         data = sealed.data
         key_id = data[1:_WRAP_AT]
         if data[:1] != _FORMAT or len(data) < _VALUE_AT + _TAG:
@@ -71,19 +94,20 @@ class EnvelopeSealer:
             raise Corrupt(
                 "StoreKeyWrong",
                 f"{_named(place)} is sealed under the key {key_id.hex()}, this store's is {self._key_id.hex()}",
-                hint="find the key that it was sealed under, or restore the store from a backup",
+                hint="if the key was rotated, begin again with the new one; else restore the store from a backup",
                 details={"key_id": key_id.hex()},
             )
-        try:
-            data_key = self._wrap.decrypt(
-                data[_WRAP_AT : _WRAP_AT + _NONCE],
-                data[_WRAP_AT + _NONCE : _NONCE_AT],
-                data[:_WRAP_AT] + _bound_to(place),
-            )
-            text = AESGCMSIV(data_key).decrypt(data[_NONCE_AT:_VALUE_AT], data[_VALUE_AT:], _FORMAT + _bound_to(place))
-            return SecretText(text.decode("utf-8", "surrogatepass"))
-        except InvalidTag:
-            raise _corrupt(place, f"does not open with its key {key_id.hex()}") from None
+        return data
+
+    def _wrapped(self, data_key: bytes, place: SealedFor) -> bytes:
+        nonce = os.urandom(_NONCE)
+        head = _FORMAT + self._key_id
+        return head + nonce + self._wrap.encrypt(nonce, data_key, head + _bound_to(place))
+
+    def _unwrapped(self, data: bytes, place: SealedFor) -> bytes:
+        return self._wrap.decrypt(
+            data[_WRAP_AT : _WRAP_AT + _NONCE], data[_WRAP_AT + _NONCE : _NONCE_AT], data[:_WRAP_AT] + _bound_to(place)
+        )
 
 
 def _bound_to(place: SealedFor) -> bytes:

@@ -5,6 +5,13 @@ only its user can read, or in the variable ``AZURE_ROTATOR_KEY``, which goes fir
 each use has a key of its own, derived from it. Its check value is derived too; it tells a store's key from every other
 and tells nothing about it.
 
+A key is changed by way of a second file, its successor, ``store.key.next``: it is there before the store is under it,
+and takes the first one's place after. In between a store finds its key in either::
+
+    store.key (old)                      the store is under the old key
+    store.key (old), store.key.next      … until its one transaction; from then on under the new one
+    store.key (new)                      the old one stays as store.key.<its key id>.old: older backups need it
+
 No message here ever holds a piece of what was read: a malformed key may be a good key with a slip in it.
 """
 
@@ -15,6 +22,7 @@ import binascii
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -73,8 +81,12 @@ def make_key(entropy: Entropy) -> Key:
     return Key(entropy.token(_KEY_BYTES), "a new key")
 
 
-def find_key(*, key_file: Path, environ: Mapping[str, str]) -> Key | None:
+def find_key(*, key_file: Path, environ: Mapping[str, str], key_check: str | None = None) -> Key | None:
     """The key that is there: the variable's, else the file's; None if there is neither. An empty variable is none.
+
+    Args:
+        key_check: What the store has. If it is not the file's key, its successor may be the one, of a change of the key
+            that goes on at this moment or was cut short.
 
     Raises:
         Corrupt: ``StoreKeyWrong`` for what is no key, or a file that others can read; ``StoreKeyMissing`` for a file
@@ -83,7 +95,20 @@ def find_key(*, key_file: Path, environ: Mapping[str, str]) -> Key | None:
     text = environ.get(VARIABLE, "")
     if text:
         return _parse(text, f"the variable {VARIABLE}")
-    return _read(key_file)
+    key = _read(key_file)
+    if key_check is None or (key is not None and key.check_value == key_check):
+        return key
+    # The first file a second time: the successor may have taken its place after the first look.
+    for place in (successor_of(key_file), key_file):
+        other = _read(place)
+        if other is not None and other.check_value == key_check:
+            return other
+    return key
+
+
+def successor_of(key_file: Path) -> Path:
+    """Where the next key lies while the key is changed."""
+    return key_file.with_name(f"{key_file.name}.next")
 
 
 def create_key_file(key_file: Path, key: Key, *, store_folder: Path | None) -> Key:
@@ -121,16 +146,65 @@ def create_key_file(key_file: Path, key: Key, *, store_folder: Path | None) -> K
             draft.unlink(missing_ok=True)
         _sync_folder(folder)
     except OSError as error:
-        raise Unavailable(
-            "StoreUnavailable",
-            f"the key file {key_file} cannot be made: {error.strerror}",
-            hint=f"let this user write there, or name another place with {FILE_SETTING}",
-            applied="no",
-        ) from None
+        raise _not_written(key_file, error) from None
     found = _read(key_file)
     if found is None:
         raise _missing(f"the key file {key_file} vanished while it was made")
     return found
+
+
+def new_key_file(key_file: Path, key: Key, *, store_folder: Path | None) -> Key:
+    """``create_key_file`` for a person, who is told that there is a file.
+
+    Raises:
+        Rejected: ``ParameterInvalid``, also when there is a file, whatever it holds.
+    """
+    made = None
+    if not os.path.lexists(key_file):
+        made = create_key_file(key_file, key, store_folder=store_folder)
+    if made is None or made.key_id != key.key_id:
+        raise Rejected(
+            "ParameterInvalid",
+            f"there is a file at {key_file} already",
+            hint="name another place with --to; a key is never overwritten",
+            details={"property": "to"},
+        )
+    return made
+
+
+def keep_old_key(key_file: Path, key: Key) -> Path:
+    """Give the file a second name that it keeps when its successor takes the first. Returns: that name.
+
+    Raises:
+        Unavailable: ``StoreUnavailable``, it cannot be written.
+    """
+    kept = old_key_file(key_file, key)
+    try:
+        with suppress(FileExistsError):  # an attempt before this one
+            os.link(key_file, kept)
+        _sync_folder(key_file.absolute().parent)
+    except OSError as error:
+        raise _not_written(kept, error) from None
+    return kept
+
+
+def old_key_file(key_file: Path, key: Key) -> Path:
+    """Where a key stays when the file has another."""
+    return key_file.with_name(f"{key_file.name}.{key.key_id.hex()}.old")
+
+
+def promote_successor(key_file: Path) -> None:
+    """The successor takes its place; nothing happens if it has done so.
+
+    Raises:
+        Unavailable: ``StoreUnavailable``, it cannot be written.
+    """
+    try:
+        with suppress(FileNotFoundError):
+            successor_of(key_file).rename(key_file)
+        _sync_folder(key_file.absolute().parent)
+    except OSError as error:
+        raise _not_written(key_file, error) from None
 
 
 def matching_key(key: Key | None, key_check: str, *, key_file: Path, store: str) -> Key:
@@ -222,6 +296,15 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _not_written(key_file: Path, error: OSError) -> Unavailable:
+    return Unavailable(
+        "StoreUnavailable",
+        f"the key file {key_file} cannot be made: {error.strerror}",
+        hint=f"let this user write there, or name another place with {FILE_SETTING}",
+        applied="no",
+    )
 
 
 def _missing(message: str) -> Corrupt:

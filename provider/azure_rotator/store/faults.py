@@ -104,7 +104,7 @@ def translated(label: str, *, committing: bool = False) -> Iterator[None]:
         raise _bug(error, label) from None
     except DBAPIError as error:
         if isinstance(error.orig, sqlite3.Error):
-            ours = _sqlite_fault(error.orig, label)
+            ours = sqlite_fault(error.orig, label)
             if ours is None:
                 raise
         else:
@@ -122,7 +122,8 @@ def _broken_rule(error: IntegrityError) -> str | None:
     return name if name in _RULES.values() else None
 
 
-def _sqlite_fault(error: sqlite3.Error, label: str) -> RotatorError | None:
+def sqlite_fault(error: sqlite3.Error, label: str) -> RotatorError | None:
+    """Our error for one of the ``sqlite3`` module; None for a bug of ours."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     name: str = getattr(error, "sqlite_errorname", None) or "undecodable text"
     if code is None:

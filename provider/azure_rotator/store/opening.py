@@ -101,7 +101,7 @@ def upgrade(url: str) -> None:
     """
     location = locate(url)
     if peek(url) is None:
-        raise _no_store(location)
+        raise no_store(location)
     with closing(Database(location)) as database:
         _migrate(database)
 
@@ -124,14 +124,10 @@ def open_store(
     location = locate(url)
     found = found or peek(url, busy_seconds=busy_seconds)
     if found is None:
-        raise _no_store(location)
+        raise no_store(location)
     if found.revision != REVISIONS[-1]:
         if location.path is None:
-            raise Corrupt(
-                "StoreSchemaMismatch",
-                f"the store {location.label} has the schema {found.revision}, this release needs {REVISIONS[-1]}",
-                hint="upgrade it once for all processes: azure-rotator db upgrade",
-            )
+            raise needs_upgrade(location, found)
         upgrade(url)
     database = Database(location, lease_seconds=lease_seconds, busy_seconds=busy_seconds, key_check=found.key_check)
     return SqlUnitOfWork(database, found.store_id)
@@ -203,7 +199,17 @@ def _foreign_keys(connection: Connection, *, on: bool) -> None:
     driver.execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
 
 
-def _no_store(location: Location) -> Unavailable:
+def needs_upgrade(location: Location, found: StoreMeta) -> Corrupt:
+    """Its schema is an older release's."""
+    return Corrupt(
+        "StoreSchemaMismatch",
+        f"the store {location.label} has the schema {found.revision}, this release needs {REVISIONS[-1]}",
+        hint="upgrade it once for all processes: azure-rotator db upgrade",
+    )
+
+
+def no_store(location: Location) -> Unavailable:
+    """Nothing is there."""
     return Unavailable(
         "StoreUnavailable",
         f"there is no store at {location.label}",
