@@ -53,6 +53,7 @@ class Terminal:
     def __init__(self, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         self.home = home
         self.store = home / "store" / "store.db"
+        self.url = f"sqlite:///{self.store}"
         self.key_file = home / "key" / "store.key"
         self._capsys = capsys
         self._monkeypatch = monkeypatch
@@ -60,7 +61,7 @@ class Terminal:
     @property
     def settings(self) -> dict[str, str]:
         return {
-            "AZURE_ROTATOR_STORE": f"sqlite:///{self.store}",
+            "AZURE_ROTATOR_STORE": self.url,
             "AZURE_ROTATOR_KEY_FILE": str(self.key_file),
             "AZURE_ROTATOR_WHO": "ada",
         }

@@ -139,3 +139,47 @@ def test_an_openssl_without_the_cipher_is_told_at_the_start(monkeypatch: pytest.
         EnvelopeSealer(KEY)
     assert refused.value.code == "StoreUnavailable"
     assert "3.2" in refused.value.hint
+
+
+# --- under another key
+
+NEXT = EnvelopeSealer(Key(bytes(range(1, 33)), "the next"))
+
+
+@given(text=texts, place=places)
+def test_a_value_under_another_key_opens_to_itself_and_under_that_key_only(text: str, place: SealedFor):
+    sealed = SEALER.seal(SecretText(text), place)
+    moved = SEALER.reseal(sealed, place, NEXT)
+    assert NEXT.open(moved, place).reveal() == text
+    with pytest.raises(Corrupt) as refused:
+        SEALER.open(moved, place)
+    assert refused.value.code == "StoreKeyWrong"
+
+
+def test_the_value_itself_is_not_sealed_anew():
+    """Its data key is: what the ciphertext holds never passes through a change of the key."""
+    sealed = SEALER.seal(SecretText("made up"), PLACE).data
+    moved = SEALER.reseal(SealedBytes(sealed), PLACE, NEXT).data
+    assert moved[69:] == sealed[69:]
+    assert moved[1:69] != sealed[1:69]
+
+
+def test_what_the_first_release_sealed_gets_another_key():
+    moved = SEALER.reseal(SealedBytes(bytes.fromhex(FROZEN)), PLACE, NEXT)
+    assert NEXT.open(moved, PLACE) == SEALER.open(SealedBytes(bytes.fromhex(FROZEN)), PLACE)
+
+
+@pytest.mark.parametrize(
+    "at", [0, 5, 15, 40, 75, 90], ids=["format", "key id", "nonce", "data key", "nonce 2", "value"]
+)
+def test_a_broken_value_is_not_moved_to_another_key(at: int):
+    data = bytearray(SEALER.seal(SecretText("made up"), PLACE).data)
+    data[at] ^= 1
+    with pytest.raises(Corrupt):
+        SEALER.reseal(SealedBytes(bytes(data)), PLACE, NEXT)
+
+
+def test_a_moved_value_does_not_get_another_key():
+    sealed = SEALER.seal(SecretText("made up"), PLACE)
+    with pytest.raises(Corrupt):
+        SEALER.reseal(sealed, SealedFor(table="versions", row="another", version=3), NEXT)

@@ -13,7 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from azure_rotator.crypto.keyring import VARIABLE, Key, create_key_file, find_key, make_key, matching_key
+from azure_rotator.crypto.keyring import (
+    VARIABLE,
+    Key,
+    create_key_file,
+    find_key,
+    keep_old_key,
+    make_key,
+    matching_key,
+    new_key_file,
+    promote_successor,
+    successor_of,
+)
 from azure_rotator.domain.errors import Corrupt, Rejected, RotatorError, Unavailable
 
 MATERIAL = bytes(range(32))
@@ -256,3 +267,71 @@ def test_a_store_knows_its_key(key: Key | None, code: str | None):
     assert refused.value.code == code
     assert ("/etc/key" in refused.value.message) or ("/etc/other" in refused.value.message)
     assert "nothing was written" in refused.value.hint
+
+
+# --- a key that is changed
+
+
+@pytest.fixture
+def successor(written: Path) -> Key:
+    """The next key, beside the present one."""
+    return create_key_file(successor_of(written), make_key(Entropy()), store_folder=None)
+
+
+def test_a_store_finds_its_key_in_either_file_and_after_the_change(written: Path, successor: Key):
+    old = Key(MATERIAL, "a test")
+
+    def found(key_check: str | None) -> str | None:
+        key = find_key(key_file=written, environ={}, key_check=key_check)
+        return key.key_id.hex() if key else None
+
+    ids = {None: old.key_id.hex(), CHECK: old.key_id.hex(), successor.check_value: successor.key_id.hex()}
+    assert {check: found(check) for check in ids} == ids
+    assert found("e" * 64) == old.key_id.hex(), "a store of neither is told about the first"
+    kept = keep_old_key(written, old)
+    promote_successor(written)
+    assert {check: found(check) for check in ids} == dict.fromkeys(ids, successor.key_id.hex())
+    assert kept.read_text() == f"{TEXT}\n"
+    assert sorted(path.name for path in written.parent.iterdir()) == ["key", "key.08e557f38406d46c.old"]
+
+
+def test_the_variable_has_no_successor(written: Path, successor: Key):
+    key = find_key(key_file=written, environ={VARIABLE: TEXT}, key_check=successor.check_value)
+    assert key is not None
+    assert key.check_value == CHECK
+
+
+def test_a_change_that_was_cut_off_is_repeated_without_harm(written: Path, successor: Key):
+    old = Key(MATERIAL, "a test")
+    assert keep_old_key(written, old) == keep_old_key(written, old)
+    for _ in range(2):
+        promote_successor(written)
+    present = find_key(key_file=written, environ={})
+    assert present is not None
+    assert present.check_value == successor.check_value
+
+
+def test_a_person_is_told_that_there_is_a_file(written: Path, tmp_path: Path):
+    key = make_key(Entropy())
+    made = new_key_file(tmp_path / "new" / "key", key, store_folder=None)
+    assert made.check_value == key.check_value
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "text").write_text("precious")
+    for taken in (written, tmp_path / "link", tmp_path / "text", tmp_path):
+        with pytest.raises(Rejected, match="already") as refused:
+            new_key_file(taken, key, store_folder=None)
+        assert refused.value.code == "ParameterInvalid"
+    assert (written.read_text(), (tmp_path / "text").read_text()) == (f"{TEXT}\n", "precious")
+
+
+def test_a_folder_that_takes_nothing_is_told(written: Path, successor: Key, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(Unavailable, match="No space left") as refused:
+        keep_old_key(written, Key(MATERIAL, "a test"))
+    assert refused.value.code == "StoreUnavailable"
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(Unavailable, match="No space left"):
+        promote_successor(written)
