@@ -29,6 +29,8 @@ STORAGE_KEY = "A" * 43 + "b+/9" * 10 + "xyz" + "=="
         ("AccountName=n;AccountKey=short;x", f"AccountName=n;AccountKey={MASK};x"),
         (f"key {STORAGE_KEY}.", f"key {MASK}."),
         ("?sv=1&sig=abc%3D", f"?sv=1&sig={MASK}"),
+        ("postgresql://ann:hunter2%40@db.example/x", f"postgresql://ann:{MASK}@db.example/x"),
+        ("azure-rotator-key-1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=.", f"azure-rotator-key-1:{MASK}."),
     ],
 )  # fmt: skip
 def test_what_looks_like_a_credential_is_masked(text: str, masked: str):
@@ -41,6 +43,7 @@ def test_what_looks_like_a_credential_is_masked(text: str, masked: str):
         "application 33333333-3333-4333-8333-333333333301 has no secret cbf1373d-cef4-48a5-af2a-2b868ea0ae28",
         "azure-rotator/1/emct53fxe25svxin/llvdkhp7ymwdthqc/qfihwiokhpqryb7n",
         'item "/prod/billing" next attempt at 2030-01-31T12:00:00Z (AADSTS7000215)',
+        "postgresql://ann@db.example:5432/x and https://db.example:443/y@z",
         "the bearer of this has basic rights; its signature=fine",
         "",
     ],
