@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azure_rotator.domain.errors import Rejected
-from azure_rotator.store.location import locate
 
 _PREFIX = "AZURE_ROTATOR_"
 
@@ -37,6 +36,8 @@ class Settings:
     lease_seconds: float = 30.0
 
     def __repr__(self) -> str:
+        from azure_rotator.store.location import locate
+
         try:
             place = locate(self.store_url).label  # a PostgreSQL URL may hold a password
         except Rejected:
