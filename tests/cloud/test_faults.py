@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from azure_rotator.cloud import faults, storage_faults
+from azure_rotator.cloud import graph_faults, login_faults, storage_faults
 from azure_rotator.cloud.answers import Answer, read_answer, retry_after
 from azure_rotator.cloud.faults import Attempt
 from azure_rotator.domain.errors import EXIT_CODES, Forbidden, NotFound, Rejected, RotatorError, Unavailable
@@ -70,7 +70,7 @@ GRAPH = [
 
 @pytest.mark.parametrize(("status", "code", "error", "product_code", "applied"), GRAPH)
 def test_a_refusal_of_graph_is_told_by_status_and_code(status, code, error, product_code, applied):
-    told = faults.graph_refused(WRITE, graph_answer(status, code))
+    told = graph_faults.graph_refused(WRITE, graph_answer(status, code))
     assert (type(told), told.code) == (error, product_code)
     assert getattr(told, "applied", None) == applied
     assert told.message.startswith("application 42: ")
@@ -82,7 +82,7 @@ def test_a_refusal_of_graph_is_told_by_status_and_code(status, code, error, prod
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 407, 418, 451])
 @pytest.mark.parametrize("content", [b"", b"<html>Access denied by policy</html>", b"[]", b'{"error": {"code": 5}}'])
 def test_an_answer_that_graph_did_not_write_says_nothing_about_the_application(status, content):
-    told = faults.graph_refused(WRITE, read_answer(status, {}, content))
+    told = graph_faults.graph_refused(WRITE, read_answer(status, {}, content))
     assert isinstance(told, Unavailable)
     assert told.applied == "unknown"
     assert "HTTPS_PROXY" in told.hint
@@ -90,13 +90,13 @@ def test_an_answer_that_graph_did_not_write_says_nothing_about_the_application(s
 
 def test_a_read_that_failed_has_changed_nothing():
     read = Attempt(who="a", subject="application 42", doing="read it", host="graph.microsoft.com")
-    told = faults.graph_refused(read, graph_answer(503, "ServiceUnavailable"))
+    told = graph_faults.graph_refused(read, graph_answer(503, "ServiceUnavailable"))
     assert isinstance(told, Unavailable)
     assert told.applied == "no"
 
 
 def test_a_missing_permission_is_named():
-    told = faults.graph_refused(WRITE, graph_answer(403, "Authorization_RequestDenied"))
+    told = graph_faults.graph_refused(WRITE, graph_answer(403, "Authorization_RequestDenied"))
     assert told.details["permission"] == "Application.ReadWrite.OwnedBy"
     assert 'target "/prod"' in told.message
     for word in ("Application.ReadWrite.OwnedBy", "owner", "Application.ReadWrite.All"):
@@ -106,7 +106,7 @@ def test_a_missing_permission_is_named():
 def test_the_policy_that_forbids_is_named():
     policy = "8b1f2c34-0000-4000-8000-0123456789ab"
     answer = graph_answer(400, "CredentialTypeNotAllowedAsPerAppPolicy", message=f"as per assigned policy '{policy}'.")
-    told = faults.graph_refused(WRITE, answer)
+    told = graph_faults.graph_refused(WRITE, answer)
     assert told.details["policy_id"] == policy
     assert policy in told.message
 
@@ -190,12 +190,14 @@ def test_a_refusal_of_the_blob_service_is_about_the_key_or_proves_nothing(status
 
 def test_who_acts_on_users_is_told_what_users_take():
     user = replace(WRITE, subject="user u", about="user")
-    denied = faults.graph_refused(user, graph_answer(403, "Authorization_RequestDenied"))
+    denied = graph_faults.graph_refused(user, graph_answer(403, "Authorization_RequestDenied"))
     assert denied.details["permission"] == "User-PasswordProfile.ReadWrite.All"
     assert "Privileged Authentication Administrator" in denied.hint  # F49: administrators
-    own = faults.graph_refused(replace(user, about="own password"), graph_answer(403, "Authorization_RequestDenied"))
+    own = graph_faults.graph_refused(
+        replace(user, about="own password"), graph_answer(403, "Authorization_RequestDenied")
+    )
     assert "delegated" in own.hint
-    gone = faults.graph_refused(user, graph_answer(404, "Request_ResourceNotFound"))
+    gone = graph_faults.graph_refused(user, graph_answer(404, "Request_ResourceNotFound"))
     assert (type(gone), gone.code) == (NotFound, "UserNotFound")
 
 
@@ -214,7 +216,7 @@ SIGN_INS = [
 
 @pytest.mark.parametrize(("status", "number", "error", "code", "wait"), SIGN_INS)
 def test_a_refused_sign_in_is_told_by_its_number(status, number, error, code, wait):
-    told = faults.sign_in_refused(replace(LOGIN, about="own password"), login_answer(status, number))
+    told = login_faults.sign_in_refused(replace(LOGIN, about="own password"), login_answer(status, number))
     assert (type(told), told.code) == (error, code)
     assert told.details.get("aadsts") == number
     assert getattr(told, "retry_after_seconds", None) == wait
@@ -245,7 +247,7 @@ LOGINS = [
 
 @pytest.mark.parametrize(("status", "number", "code"), LOGINS)
 def test_a_refused_login_is_told_by_its_number(status, number, code):
-    told = faults.login_refused(LOGIN, login_answer(status, number))
+    told = login_faults.login_refused(LOGIN, login_answer(status, number))
     assert told.code == code
     assert told.details.get("aadsts") == number
     assert isinstance(told, Forbidden if code == "AzureAuthFailed" else Unavailable)
@@ -257,26 +259,26 @@ def test_a_refused_login_is_told_by_its_number(status, number, code):
 
 
 def test_each_known_number_has_words_of_its_own():
-    said = [fault.says for fault in faults.LOGIN_FAULTS.values()]
+    said = [fault.says for fault in login_faults.LOGIN_FAULTS.values()]
     assert len(set(said)) == len(said)
 
 
 def test_a_known_number_counts_more_than_an_unknown_one():
     body = {"error": "invalid_client", "error_codes": [1, 7000222], "error_description": ""}
-    told = faults.login_refused(LOGIN, read_answer(401, {}, json.dumps(body).encode()))
+    told = login_faults.login_refused(LOGIN, read_answer(401, {}, json.dumps(body).encode()))
     assert told.details["aadsts"] == 7000222
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'{"error": ["x"]}', b'{"error_codes": "x"}', b"\xff\xfe"])
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404])
 def test_a_login_answer_that_entra_did_not_write_is_no_refusal(status, content):
-    told = faults.login_refused(LOGIN, read_answer(status, {}, content))
+    told = login_faults.login_refused(LOGIN, read_answer(status, {}, content))
     assert isinstance(told, Unavailable)
     assert told.code == "AzureUnavailable"
 
 
 def test_every_code_has_an_exit_code():
-    rows = [*faults.GRAPH_FAULTS.values(), *storage_faults.ARM_FAULTS.values()]
+    rows = [*graph_faults.GRAPH_FAULTS.values(), *storage_faults.ARM_FAULTS.values()]
     assert {fault.code for fault in rows} <= EXIT_CODES.keys()
 
 
@@ -303,7 +305,7 @@ WAITS = [
 def test_retry_after_is_read_in_every_form_and_garbage_is_tolerated(text, seconds):
     headers = {"retry-after": text, "date": "Sun, 29 Mar 2026 13:23:55 GMT"}
     assert retry_after(headers) == seconds
-    told = faults.graph_refused(WRITE, graph_answer(429, "TooManyRequests", headers=headers))
+    told = graph_faults.graph_refused(WRITE, graph_answer(429, "TooManyRequests", headers=headers))
     assert isinstance(told, Unavailable)
     assert told.retry_after_seconds == seconds
 
@@ -336,14 +338,16 @@ def test_the_services_clock_is_compared_with_ours():
 
 
 def test_no_retry_after_is_none():
-    told = faults.graph_refused(WRITE, graph_answer(429, "TooManyRequests"))
+    told = graph_faults.graph_refused(WRITE, graph_answer(429, "TooManyRequests"))
     assert isinstance(told, Unavailable)
     assert told.retry_after_seconds is None
 
 
 def test_the_request_id_goes_along_for_microsofts_support():
     request_id = "0c0fee00-1111-4222-8333-444455556666"
-    told = faults.graph_refused(WRITE, graph_answer(500, "InternalServerError", headers={"request-id": request_id}))
+    told = graph_faults.graph_refused(
+        WRITE, graph_answer(500, "InternalServerError", headers={"request-id": request_id})
+    )
     assert told.details["request_id"] == request_id
 
 

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from azure_rotator.cloud import faults, payloads
+from azure_rotator.cloud import faults, login_faults, payloads
 from azure_rotator.cloud.endpoints import Endpoints, endpoints_of
 from azure_rotator.cloud.faults import Attempt
 from azure_rotator.cloud.loop import Kept, LoopThread, shared
@@ -155,7 +155,7 @@ async def _log_in(
         try:
             source = _source(kept, identity, endpoints, use=use)
         except ValueError:
-            return faults.unusable_chain(attempt) if chain else faults.unusable_identity(attempt)
+            return login_faults.unusable_chain(attempt) if chain else login_faults.unusable_identity(attempt)
         source.users += 1
         try:
             async with asyncio.timeout(seconds):
@@ -170,7 +170,7 @@ async def _log_in(
         return faults.timed_out(attempt, seconds, applied="no")
     except Exception as error:  # noqa: BLE001 - nothing of the SDK's passes: its errors hold the secret
         worked = source is not None and source.has_worked
-        return faults.login_failed(attempt, error, chain=chain, has_worked=worked)
+        return login_faults.login_failed(attempt, error, chain=chain, has_worked=worked)
 
 
 def _source(

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
-from azure_rotator.cloud import faults, payloads, policies
+from azure_rotator.cloud import graph_faults, payloads, policies
 from azure_rotator.cloud.answers import Answer
 from azure_rotator.cloud.credentials import REQUEST_SECONDS
 from azure_rotator.cloud.loop import LoopThread, shared
@@ -107,7 +107,7 @@ class GraphDirectory:
                 room = await session.send(seen, lambda client: wire.get_room(client, object_id))
                 secrets = read(seen, room, payloads.personal_audience_secrets)
                 if isinstance(secrets, int) and secrets >= 2:
-                    return faults.graph_refused(attempt, answer, faults.TWO_SECRETS)
+                    return graph_faults.graph_refused(attempt, answer, graph_faults.TWO_SECRETS)
             return read(attempt, answer, payloads.new_password)
 
         return self._run(acting, work)

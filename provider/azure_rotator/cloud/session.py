@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from azure_rotator.cloud import faults
+from azure_rotator.cloud import faults, graph_faults
 from azure_rotator.cloud.answers import Answer
 from azure_rotator.cloud.credentials import Token, import_sdk, request_token
 from azure_rotator.cloud.endpoints import Endpoints, endpoints_of
@@ -136,7 +136,7 @@ class Session:
         except TimeoutError:
             return faults.timed_out(attempt, seconds, applied="unknown" if sent else "no")
         except Exception as error:  # noqa: BLE001 - nothing of the SDK's passes: its errors hold the token
-            return faults.graph_failed(attempt, error, sent=sent)
+            return faults.http_failed(attempt, error, sent=sent)
 
     async def _log_in(self, use: Literal["kept", "renewed"]) -> Token | RotatorError:
         scope = self.endpoints.graph_scope if self.service == "graph" else self.endpoints.arm_scope
@@ -148,7 +148,7 @@ def read(attempt: Attempt, answer: Answer | RotatorError, parse: Callable[[Any],
     if isinstance(answer, RotatorError):
         return answer
     if not answer.ok:
-        return faults.graph_refused(attempt, answer)
+        return graph_faults.graph_refused(attempt, answer)
     return content(attempt, answer, parse)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote
 
-from azure_rotator.cloud import faults, payloads
+from azure_rotator.cloud import faults, login_faults, payloads
 from azure_rotator.cloud.answers import Answer, read_answer
 from azure_rotator.cloud.credentials import is_wrong_secret
 from azure_rotator.cloud.endpoints import Endpoints
@@ -93,7 +93,7 @@ async def _once(
             " use-target-creds",
         )
     if not client.client_id or not client.secret or not _TENANT.fullmatch(client.tenant_id or ""):
-        return faults.unusable_identity(attempt)
+        return login_faults.unusable_identity(attempt)
     form = {
         "grant_type": "password",
         "client_id": client.client_id,
@@ -110,7 +110,7 @@ async def _once(
     except TimeoutError:
         return faults.timed_out(attempt, seconds, applied="no")
     except Exception as error:  # noqa: BLE001 - nothing of the client's passes: its errors hold the request
-        return faults.graph_failed(attempt, error)
+        return faults.http_failed(attempt, error)
     return _admission(attempt, answer)
 
 
@@ -123,8 +123,8 @@ def _admission(attempt: Attempt, answer: Answer) -> SecretText | Demand | Rotato
         return faults.unusable_success(attempt, answer, problem)
     if answer.status < 500:
         for number in answer.numbers:
-            if number in faults.DEMANDS_MORE:
-                return Demand(error=faults.sign_in_demanded(attempt, answer, number))
-        if faults.NO_CONSENT in answer.numbers:
-            return Demand(error=faults.consent_missing(attempt, answer))
-    return faults.sign_in_refused(attempt, answer)
+            if number in login_faults.DEMANDS_MORE:
+                return Demand(error=login_faults.sign_in_demanded(attempt, answer, number))
+        if login_faults.NO_CONSENT in answer.numbers:
+            return Demand(error=login_faults.consent_missing(attempt, answer))
+    return login_faults.sign_in_refused(attempt, answer)

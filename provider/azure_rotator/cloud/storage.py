@@ -162,7 +162,7 @@ async def _prove(session: Session, account: StorageAccount, key: StorageKey) -> 
     except Exception as error:  # noqa: BLE001 - nothing of the client's passes: its errors hold the signed request
         if faults.leads_nowhere(error):
             return False  # premium file shares have no blob service; a DNS zone of its own has another name
-        return faults.graph_failed(attempt, error)
+        return faults.http_failed(attempt, error)
     if answer.ok and genuine:
         return True
     if answer.ok:  # a proxy's welcome proves nothing, and is no answer either

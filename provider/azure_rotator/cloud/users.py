@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeGuard, TypeVar
 
-from azure_rotator.cloud import faults, payloads
+from azure_rotator.cloud import faults, graph_faults, payloads
 from azure_rotator.cloud.answers import Answer
 from azure_rotator.cloud.credentials import REQUEST_SECONDS
 from azure_rotator.cloud.loop import LoopThread, shared
@@ -70,7 +70,9 @@ class EntraUsers:
             if _is_bad_request(answer):
                 user = await _read_user(session, username, with_roles=False)
                 is_synchronised = isinstance(user, User) and bool(user.synchronised)
-                return faults.told(attempt, answer, faults.SYNCHRONISED if is_synchronised else faults.PASSWORD_REFUSED)
+                return faults.told(
+                    attempt, answer, graph_faults.SYNCHRONISED if is_synchronised else graph_faults.PASSWORD_REFUSED
+                )
             return read(attempt, answer, lambda _: True)
 
         self._run(acting, work)
@@ -101,7 +103,7 @@ class EntraUsers:
                 admission, attempt, lambda graph: wire.change_password(graph, present, password)
             )
             if _is_bad_request(answer):
-                return faults.told(attempt, answer, faults.PASSWORD_REFUSED)
+                return faults.told(attempt, answer, graph_faults.PASSWORD_REFUSED)
             return read(attempt, answer, lambda _: True)
 
         self._run(client, work)
