@@ -1,6 +1,7 @@
 """The blob service of every account, as far as it proves keys: who signs with a present key gets an answer.
 
-There are no containers in it, so a list of them is empty; the service's properties are its defaults.
+There are no containers in it, so a list of them is empty; the service's properties are its defaults. With Azurite
+behind it, Azurite answers instead (:mod:`azure_sandbox.azurite`).
 
 Sources: "Authorize with Shared Key", "List Containers", "Get Blob Service Properties" and "Blob service error codes" on
 learn.microsoft.com.
@@ -11,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException
 from xml.sax.saxutils import escape
 
 from azure_sandbox.accounts import ACCESS_KEYS, StorageAccount
+from azure_sandbox.azurite import Azurite
 from azure_sandbox.clouds import CLOUDS, data_host
 from azure_sandbox.directory import Directory
 from azure_sandbox.exchange import Answer, Call, Operation, Refusal, operation
@@ -89,6 +92,20 @@ class Blob:
             return _error(call, 405, "UnsupportedHttpVerb", "The resource doesn't support specified Http Verb.")
         return _error(call, 404, "ResourceNotFound", "The specified resource does not exist.")
 
+    async def passed_on(self, call: Call, azurite: Azurite) -> Answer:
+        """What Azurite answers, after the refusals that it doesn't know."""
+        account = self._find(call)
+        if account is None:
+            return _error(call, 404, "ResourceNotFound", "The specified resource does not exist.")
+        by_key = call.headers.get("authorization", "").startswith("SharedKey") or "sig" in call.query
+        if by_key and account.allow_shared_key is False:
+            return _not_permitted(call)
+        try:
+            return await azurite.pass_on(call)
+        except (OSError, HTTPException):
+            text = "The server is currently unable to receive requests. Please retry your request."
+            return _error(call, 503, "ServerBusy", text)
+
     def _get_service(self, call: Call) -> Answer:
         account = self._authenticate(call)
         if call.entry.operation == "blob.listContainers":
@@ -126,8 +143,7 @@ class Blob:
         if scheme != "SharedKey":
             raise Refusal(_not_authenticated(call, f"Authentication scheme {scheme} is not supported."))
         if account.allow_shared_key is False:
-            text = "Key based authentication is not permitted on this storage account."
-            raise Refusal(_error(call, 403, "KeyBasedAuthenticationNotPermitted", text))
+            raise Refusal(_not_permitted(call))
         self._check_date(call)
         name, _, signature = given.partition(":")
         text = string_to_sign(call.method, account.name, call.raw_path, call.query, call.headers)
@@ -193,6 +209,11 @@ def _headers(call: Call) -> dict[str, str]:
 
 def _xml(call: Call, body: str) -> Answer:
     return Answer(status=200, body=f"{_HEAD}{body}".encode(), headers=_headers(call))
+
+
+def _not_permitted(call: Call) -> Answer:
+    text = "Key based authentication is not permitted on this storage account."
+    return _error(call, 403, "KeyBasedAuthenticationNotPermitted", text)
 
 
 def _not_authenticated(call: Call, detail: str) -> Answer:

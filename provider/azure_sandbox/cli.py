@@ -101,15 +101,23 @@ def main() -> None:
 
 @main.command("start")
 @click.option("--seed", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Seed for a new folder.")
+@click.option(
+    "--azurite",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder in which npm installed azurite, to answer for the blob services.",
+)
 @click.option("--foreground", is_flag=True, help="Run in this process until Ctrl+C.")
 @_state_option
-def start_command(state: Path, seed: Path | None, foreground: bool) -> None:
+def start_command(state: Path, seed: Path | None, azurite: Path | None, foreground: bool) -> None:
     """Start the sandbox in the background, and say where it listens."""
     if foreground:
         from azure_sandbox import server
 
-        raise SystemExit(server.main(["--state", str(state), *(["--seed", str(seed)] if seed else [])]))
-    running, started = start(state, seed=seed)
+        options = {"--state": state, "--seed": seed, "--azurite": azurite}
+        raise SystemExit(server.main([part for name, path in options.items() if path for part in (name, str(path))]))
+    running, started = start(state, seed=seed, azurite=azurite)
+    if azurite and not running.control.status().get("azurite"):
+        _fail("the sandbox runs already, without azurite", "azure-sandbox stop" + _state_flag(state))
     click.echo(f"sandbox {'started' if started else 'runs already'}: {running.address} (pid {running.pid})")
     if started:
         click.echo(f"hint: azure-sandbox run{_state_flag(state)} -- COMMAND", err=True)

@@ -26,7 +26,7 @@ class Call:
 
     Attributes:
         path: decoded, with doubled slashes collapsed.
-        raw_path: as it was sent.
+        raw_path: as it was sent, as is ``raw_query``.
         cloud: the cloud whose host was called; None on a loopback name.
         query: the query's parameters, decoded; the last of equal names wins.
         headers: by lower-case name.
@@ -55,6 +55,7 @@ class Call:
     caller: Caller | None = None
     handed_out: Secret | StorageKey | None = None
     raw_path: str = ""
+    raw_query: str = ""
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import format_datetime
 from typing import Any, cast
@@ -43,13 +43,16 @@ class Gateway:
         faults: Faults,
         journal: Journal,
         surfaces: Mapping[SurfaceName, Surface],
+        data_plane: Callable[[Call], Awaitable[Answer]] | None = None,
     ) -> None:
+        """``data_plane`` answers for the blob services, if it is not the surface itself that does."""
         self._store = store
         self._clock = clock
         self._directory = directory
         self._faults = faults
         self._journal = journal
         self._surfaces = surfaces
+        self._data_plane = data_plane
         self._throttles = Throttles(directory)
         self._writing: set[str] = set()
 
@@ -80,6 +83,7 @@ class Gateway:
             host=host,
             path=path,
             raw_path=scope["raw_path"].decode("latin-1"),
+            raw_query=scope["query_string"].decode("latin-1"),
             cloud=cloud,
             query=dict(request.query_params),
             headers=request.headers,
@@ -95,7 +99,9 @@ class Gateway:
         outcome = await self._suffer(self._faults.claimed(entry, "before"), call, surface, None)
         if outcome is None:
             call.now = self._clock.now()
-            if matched is None:
+            if name == "blob" and self._data_plane is not None:
+                genuine = await self._data_plane(call)
+            elif matched is None:
                 genuine = surface.unknown(call, path_exists=path_exists)
             else:
                 genuine = await self._handle(matched, call, surface)
@@ -252,7 +258,8 @@ def _start(answer: Answer, length: int, clock: Clock) -> dict[str, Any]:
         **{name.lower(): value for name, value in answer.headers.items()},
     }
     if answer.status not in {204, 304}:
-        headers["content-length"] = str(length)
+        # The answer to a HEAD may tell the length of a body that it doesn't have.
+        headers["content-length"] = headers.get("content-length", str(length))
         headers.setdefault("content-type", "application/json; charset=utf-8")
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     return {"type": "http.response.start", "status": answer.status, "headers": raw}

@@ -85,7 +85,7 @@ def find(state: Path) -> Running | None:
     )
 
 
-def start(state: Path, *, seed: Path | None = None) -> tuple[Running, bool]:
+def start(state: Path, *, seed: Path | None = None, azurite: Path | None = None) -> tuple[Running, bool]:
     """Start a sandbox in the background, unless one runs already.
 
     Returns:
@@ -105,7 +105,7 @@ def start(state: Path, *, seed: Path | None = None) -> tuple[Running, bool]:
             raise StartFailed(f"the sandbox on {state} neither answers nor ends")
         time.sleep(0.05)
     try:
-        process = spawn(state, seed=seed, detached=True)
+        process = spawn(state, seed=seed, azurite=azurite, detached=True)
     except StartFailed:
         # Two starts at once: the other one won, and is as good.
         while _is_locked(state) and time.monotonic() < deadline:
@@ -125,6 +125,7 @@ def spawn(
     state: Path,
     *,
     seed: Path | None = None,
+    azurite: Path | None = None,
     detached: bool = False,
     until_eof_fd: int | None = None,
 ) -> subprocess.Popen[bytes]:
@@ -133,6 +134,7 @@ def spawn(
     Args:
         state: the state folder.
         seed: seed file for a folder without a directory.
+        azurite: where Azurite is installed, to answer for the blob services.
         detached: give it a session of its own, so that no terminal's signals reach it.
         until_eof_fd: a pipe's read end; the process ends with its writer.
 
@@ -143,6 +145,8 @@ def spawn(
     command = [sys.executable, "-m", "azure_sandbox.server", "--state", str(state), "--ready-fd", str(write_end)]
     if seed is not None:
         command += ["--seed", str(seed)]
+    if azurite is not None:
+        command += ["--azurite", str(azurite)]
     passed = [write_end]
     if until_eof_fd is not None:
         command += ["--until-eof-fd", str(until_eof_fd)]

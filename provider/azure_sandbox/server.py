@@ -18,6 +18,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from azure_sandbox.address import ADDRESS_FILE, read_address
 from azure_sandbox.arm import Arm
 from azure_sandbox.authority import write_private
+from azure_sandbox.azurite import Azurite, NoAzurite, find_package
 from azure_sandbox.blob import Blob
 from azure_sandbox.control import Control
 from azure_sandbox.gateway import TRANSPORT, Gateway
@@ -102,13 +104,19 @@ def owning(state: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-async def serve(world: World, *, ready_fd: int | None = None, until_eof_fd: int | None = None) -> None:
+async def serve(
+    world: World, *, ready_fd: int | None = None, until_eof_fd: int | None = None, azurite: Path | None = None
+) -> None:
     """Serve a world until a signal, a stop over the control API, or the end of ``until_eof_fd``.
 
     Args:
         world: an open world; the caller closes it.
         ready_fd: a pipe's end that is told ``ready`` and closed once every port listens.
         until_eof_fd: a pipe's end; the sandbox ends when its writer does.
+        azurite: where Azurite is installed, to answer for the blob services; None does without.
+
+    Raises:
+        NoAzurite: it can't be started.
     """
     state = world.state
     before = read_address(state) or {}
@@ -126,6 +134,11 @@ async def serve(world: World, *, ready_fd: int | None = None, until_eof_fd: int 
         "control_port": control_socket.getsockname()[1],
         "identity_port": identity_socket.getsockname()[1],
     }
+    blob = Blob(world.directory, world.mint, world.safe)
+    storage: Azurite | None = None
+    if azurite is not None:
+        storage = await Azurite.start(find_package(azurite), state, world.directory, world.safe)
+        address["azurite"] = True
     gateway = Gateway(
         store=world.store,
         clock=world.clock,
@@ -136,10 +149,11 @@ async def serve(world: World, *, ready_fd: int | None = None, until_eof_fd: int 
             "login": Login(world.directory, world.mint),
             "graph": Graph(world.directory, world.mint),
             "arm": Arm(world.directory, world.mint, world.safe),
-            "blob": Blob(world.directory, world.mint, world.safe),
+            "blob": blob,
             "vault": KeyVault(world.directory, world.mint, world.safe),
             "identity": Identities(world.directory, world.mint, world.authority.identity_header),
         },
+        data_plane=partial(blob.passed_on, azurite=storage) if storage else None,
     )
     proxy = Proxy(address["tls_port"], world.has_host)
     control = Control(world, token, stopping.set, lambda: {**address, "refused_hosts": dict(proxy.refused)})
@@ -176,6 +190,8 @@ async def serve(world: World, *, ready_fd: int | None = None, until_eof_fd: int 
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*tasks)
+    if storage is not None:
+        await storage.stop()
 
 
 def _server(application: ASGIApp, *, server_file: Path | None = None) -> _Server:
@@ -224,14 +240,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="azure_sandbox.server")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--seed", type=Path, help="seed file for a folder that has no directory yet")
+    parser.add_argument("--azurite", type=Path, help="folder in which npm installed azurite")
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("--until-eof-fd", type=int)
     options = parser.parse_args(arguments)
     try:
         seed = options.seed.read_text(encoding="utf-8") if options.seed else None
         with owning(options.state), contextlib.closing(World(options.state, seed)) as world:
-            asyncio.run(serve(world, ready_fd=options.ready_fd, until_eof_fd=options.until_eof_fd))
-    except (Owned, BadSeed, OSError) as error:
+            descriptors = {"ready_fd": options.ready_fd, "until_eof_fd": options.until_eof_fd}
+            asyncio.run(serve(world, **descriptors, azurite=options.azurite))
+    except (Owned, BadSeed, NoAzurite, OSError) as error:
         sys.stderr.write(f"azure-sandbox: error: {error}\n")
         return 1
     return 0

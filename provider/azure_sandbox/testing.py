@@ -61,16 +61,18 @@ class Sandbox:
         control: the control API's client; only between ``start`` and ``stop``.
     """
 
-    def __init__(self, state: Path | None = None, *, seed: Path | None = None) -> None:
+    def __init__(self, state: Path | None = None, *, seed: Path | None = None, azurite: Path | None = None) -> None:
         """Prepare; nothing is started yet.
 
         Args:
             state: a folder to use and keep; None makes a temporary one that goes with ``stop``.
             seed: a seed file instead of the default.
+            azurite: a folder in which npm installed Azurite, which then answers for the blob services.
         """
         self._temporary = state is None
         self.state = state or Path(tempfile.mkdtemp(prefix="azure-sandbox-"))
         self._seed = seed
+        self._azurite = azurite
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: int | None = None
         self._control: Control | None = None
@@ -90,7 +92,7 @@ class Sandbox:
         """
         read_end, self._lifeline = os.pipe()
         try:
-            self._process = spawn(self.state, seed=self._seed, until_eof_fd=read_end)
+            self._process = spawn(self.state, seed=self._seed, azurite=self._azurite, until_eof_fd=read_end)
         except BaseException:
             self._close_lifeline()
             raise

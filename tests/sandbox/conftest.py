@@ -15,13 +15,19 @@ from azure_sandbox.testing import Sandbox
 from tests.sandbox.azure import Azure
 
 CONFORMANCE = os.environ.get("CONFORMANCE_DIR")
-collect_ignore = [] if CONFORMANCE else ["test_conformance.py"]
+AZURITE = os.environ.get("AZURITE_DIR")
+collect_ignore = [
+    *([] if CONFORMANCE else ["test_conformance.py"]),
+    *([] if AZURITE else ["test_azurite.py"]),
+]
 
 
 def pytest_report_header() -> list[str]:
-    if CONFORMANCE:
-        return [f"conformance: against {CONFORMANCE}"]
-    return ["conformance: CONFORMANCE_DIR is unset, so those tests are not collected"]
+    not_collected = "is unset, so those tests are not collected"
+    return [
+        f"conformance: against {CONFORMANCE}" if CONFORMANCE else f"conformance: CONFORMANCE_DIR {not_collected}",
+        f"azurite: {AZURITE}" if AZURITE else f"azurite: AZURITE_DIR (where npm installed it) {not_collected}",
+    ]
 
 
 @pytest.fixture(scope="session")

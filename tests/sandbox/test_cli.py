@@ -268,6 +268,15 @@ def test_every_command_and_option_has_help(path):
             assert parameter.help, parameter.name
 
 
+def test_a_running_sandbox_gets_no_azurite(run: Run, tmp_path: Path):
+    run("start")
+    done = run("start", "--azurite", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "azure-sandbox: error: the sandbox runs already, without azurite\nhint: azure-sandbox stop\n"
+    )
+
+
 def test_settings_are_shown_and_changed(run: Run):
     run("start")
     assert run("behaviour", "set", "throttle_scale=0.5", "visible_after=[0,2]").returncode == 0

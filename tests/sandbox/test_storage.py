@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -14,6 +12,7 @@ import pytest
 
 from azure_sandbox.testing import AccountInfo, ApplicationInfo, ControlError, Sandbox
 from tests.sandbox.azure import Azure, code
+from tests.sandbox.signing import signed
 
 VERSION = "?api-version=2026-09-01"
 OPERATOR = "Storage Account Key Operator Service Role"
@@ -42,20 +41,6 @@ def regenerate(azure: Azure, account: AccountInfo, caller: ApplicationInfo, body
 def values(answer: httpx.Response) -> dict[str, str]:
     assert answer.status_code == 200, answer.text
     return {key["keyName"]: key["value"] for key in answer.json()["keys"]}
-
-
-def signed(host: str, target: str, key: str, *, account: str = "", date: str = "", **changed: str) -> httpx.Request:
-    """A GET of the blob service, signed with Shared Key as its documentation tells."""
-    headers = {"x-ms-date": date or format_datetime(datetime.now(UTC), usegmt=True), "x-ms-version": "2021-08-06"}
-    url = httpx.URL(f"https://{host}{target}")
-    name = account or host.partition(".")[0]
-    own = "".join(f"{header}:{value}\n" for header, value in sorted(headers.items()))
-    resource = f"/{name}{url.path}" + "".join(f"\n{item}:{url.params[item]}" for item in sorted(url.params))
-    text = "GET" + "\n" * 12 + own + resource
-    mac = hmac.new(base64.b64decode(key), text.encode(), hashlib.sha256).digest()
-    headers["authorization"] = f"SharedKey {name}:{base64.b64encode(mac).decode()}"
-    headers |= {header.replace("_", "-"): value for header, value in changed.items()}
-    return httpx.Request("GET", url, headers={header: value for header, value in headers.items() if value})
 
 
 def asked(azure: Azure, account: AccountInfo, key: str, target: str = LIST) -> int:
