@@ -180,6 +180,7 @@ revoke_after: -
 credential_lifetime: -
 key_id: KEY
 expires_at: INSTANT
+expires_note: -
 max_versions: -
 keep_prev_version: -
 skip_dry_run: false
@@ -245,6 +246,7 @@ revoke_after: -
 credential_lifetime: -
 key_id: KEY
 expires_at: INSTANT
+expires_note: -
 max_versions: -
 keep_prev_version: -
 skip_dry_run: false
@@ -334,6 +336,7 @@ revoke_after: -
 credential_lifetime: -
 key_id: {boot}
 expires_at: INSTANT
+expires_note: -
 max_versions: -
 keep_prev_version: -
 skip_dry_run: false

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -155,7 +155,7 @@ def test_a_target_without_tenant_cannot_have_client_secrets(empty_world: World):
 
 
 @row("AK-29")
-@pytest.mark.parametrize("reference", ["env:NOT_SET_ANYWHERE", "file:/no/such/file", "keyvault:https://v/secrets/x"])
+@pytest.mark.parametrize("reference", ["env:NOT_SET_ANYWHERE", "file:/no/such/file"])
 def test_a_reference_that_leads_nowhere_is_named(world: World, reference: str):
     error = refused(world.create, authentication_credentials="use-user-creds", api_key=reference)
     assert error.code == "ReferenceUnresolved"
@@ -350,6 +350,49 @@ def test_a_policy_of_the_tenant_refuses_at_create(world: World, policy: dict[str
     assert (error.code, error.exit_code) == (code, 7)
     assert world.tables()["items"] == []
     assert world.key_ids() == keys
+
+
+@row("B-30", "F08")
+def test_a_policy_that_may_be_read_clamps_and_is_noted(world: World):
+    world.control.update_application(world.rotator.app_id, roles=[OWNED_BY, "Policy.Read.All"])
+    world.control.update_application(world.workload.app_id, policy={"max_lifetime": "P45D"})
+    made = world.create(auto_rotate=True, rotation_interval=30)
+    assert made.current is not None
+    assert made.current.expires_at is not None
+    assert abs(made.current.expires_at - (world.clock.now() + 45 * DAY)) < timedelta(minutes=1)
+    details = cast(dict[str, Any], made.facts()["rotated_secret_details"])
+    assert "45 days" in details["expires_note"]
+    assert made.item.next_rotation_at is not None
+    assert made.item.next_rotation_at <= made.current.expires_at - DAY
+
+
+@row("B-30", "F08", "F09")
+@pytest.mark.parametrize(
+    ("policy", "code"),
+    [
+        ({"max_lifetime": "P90D"}, "LifetimeNotAllowed"),
+        ({"forbid_passwords": True}, "CredentialTypeNotAllowed"),
+    ],
+)
+def test_what_a_policy_that_may_be_read_forbids_is_never_tried(world: World, policy: dict[str, Any], code: str):
+    world.control.update_application(world.rotator.app_id, roles=[OWNED_BY, "Policy.Read.All"])
+    world.control.update_application(world.workload.app_id, policy=policy)
+    error = refused(world.create, auto_rotate=True, rotation_interval=90)
+    assert (error.code, error.exit_code) == (code, 7)
+    assert error.hint
+    assert world.requests("graph.addPassword") == []
+    assert world.tables()["items"] == []
+
+
+@row("F12")
+def test_an_adopted_secret_that_ends_soon_is_replaced_before(world: World):
+    adopted = world.control.add_secret(world.workload.app_id)
+    world.control.expire_secret(world.workload.app_id, adopted.key_id, ends_in_seconds=10 * DAY.total_seconds())
+    made = world.create(
+        api_id=adopted.key_id, api_key=adopted.value, auto_rotate=True, rotation_interval=30, revoke_after="24h"
+    )
+    assert made.item.next_rotation_at is not None
+    assert abs(made.item.next_rotation_at - (world.clock.now() + 9 * DAY)) < timedelta(minutes=1)
 
 
 # --- one name, one winner

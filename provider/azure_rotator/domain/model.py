@@ -284,6 +284,7 @@ class Version:
             A version that is ``abandoned`` keeps the number it would have had; the number is free again.
         key_id: Client secrets: the keyId. Storage keys: the key's name. Passwords: the user principal name.
         rotation_id: The operation that minted or adopted it.
+        expires_note: Why it ends earlier than was wanted.
         retire_at: When a previous version's credential is to be removed from Azure.
     """
 
@@ -297,6 +298,7 @@ class Version:
     rotation_id: str
     created_at: datetime
     expires_at: datetime | None = None
+    expires_note: str | None = None
     retire_at: datetime | None = None
     revoked_at: datetime | None = None
 

@@ -773,12 +773,14 @@ class Plan:
         slot: The storage key to regenerate.
         evidence: Of a password the candidate, of a storage key the value before; sealed in the journal before the mint.
         seen_at: Of a storage key the creation time before.
+        longest_life_days: The tenant's limit for client secrets, where there is one and it may be read.
     """
 
     object_id: str
     slot: str | None = None
     evidence: SecretText | None = None
     seen_at: datetime | None = None
+    longest_life_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

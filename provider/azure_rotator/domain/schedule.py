@@ -6,7 +6,10 @@ Durations are written as users write them (``"24h"``); ``…_seconds`` are their
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from azure_rotator.domain.errors import Forbidden
 
 DAY_SECONDS = 86_400
 MIN_INTERVAL_DAYS = 1
@@ -40,21 +43,74 @@ def overlap(revoke_after: str | None, interval_days: int | None) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def next_rotation_at(*, auto_rotate: bool, interval_days: int | None, last_at: datetime) -> datetime | None:
-    """The next due instant, ``interval_days`` x 24 hours after the last rotation; None without auto-rotation."""
+def next_rotation_at(
+    *,
+    auto_rotate: bool,
+    interval_days: int | None,
+    last_at: datetime,
+    expires_at: datetime | None = None,
+    overlap_for: timedelta = timedelta(),
+) -> datetime | None:
+    """The next due instant, ``interval_days`` x 24 hours after the last rotation; None without auto-rotation.
+
+    Args:
+        expires_at: When the present credential ends by Azure's word, which may be earlier than what was asked for
+            (F12): it has to be replaced an overlap before.
+    """
     if not auto_rotate or interval_days is None:
         return None
-    return last_at + timedelta(days=interval_days)
+    due_at = last_at + timedelta(days=interval_days)
+    return due_at if expires_at is None else max(last_at, min(due_at, expires_at - overlap_for))
 
 
-def credential_end_at(
-    *, auto_rotate: bool, interval_days: int | None, overlap_for: timedelta, now: datetime
-) -> datetime:
-    """The endDateTime to ask for: always sent, because Azure's own default of two years trips tenant policies.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """How long a new client secret is to live.
+
+    Args:
+        span: What is asked for.
+        note: Why it is shorter than what was wanted; None if it is not.
+    """
+
+    span: timedelta
+    note: str | None = None
+
+
+def credential_life(
+    *,
+    auto_rotate: bool,
+    interval_days: int | None,
+    overlap_for: timedelta,
+    wanted_days: int | None = None,
+    limit_days: int | None = None,
+) -> Life:
+    """The life to ask for: always sent, because Azure's own default of two years trips tenant policies.
+
+    Args:
+        wanted_days: ``credential_lifetime``.
+        limit_days: The tenant's limit, where it is known.
+
+    Raises:
+        Forbidden: ``LifetimeNotAllowed``: under that limit a secret ends before its successor has taken over.
 
     Source: design/azure 2.2; features 3.7 (the larger of twice the interval and interval + overlap + 7 days).
     """
-    if not auto_rotate or interval_days is None:
-        return now + DEFAULT_LIFETIME_WITHOUT_ROTATION
-    interval = timedelta(days=interval_days)
-    return now + max(2 * interval, interval + overlap_for + timedelta(days=7))
+    rotates = auto_rotate and interval_days is not None
+    interval = timedelta(days=interval_days or 0) if rotates else timedelta()
+    needed = interval + overlap_for if rotates else timedelta()
+    span = max(2 * interval, needed + timedelta(days=7)) if rotates else DEFAULT_LIFETIME_WITHOUT_ROTATION
+    if wanted_days is not None:
+        span = timedelta(days=wanted_days)
+    limit = timedelta(days=limit_days) if limit_days is not None else None
+    if limit is None or span <= limit:
+        return Life(span=span)
+    if limit < needed:
+        raise Forbidden(
+            "LifetimeNotAllowed",
+            f"the tenant lets client secrets live {limit_days} days, and this one would have to live "
+            f"{-(-needed // timedelta(days=1))}: the interval and the time both are valid",
+            hint="shorten rotation_interval or revoke_after, or have an administrator exempt the application from the "
+            "app management policy",
+            details={"limit_days": limit_days},
+        )
+    return Life(span=limit, note=f"the tenant's policy limits client secrets to {limit_days} days")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,14 +20,13 @@ from azure_rotator.domain.model import (
     Version,
 )
 from azure_rotator.domain.parameters import CREDENTIAL_OF, SECRET_PARAMETERS, applies, validate
-from azure_rotator.domain.schedule import next_rotation_at
 from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.arguments import Arguments, optional_text
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.preflight import Preflight
-from azure_rotator.engine.settings import settings
+from azure_rotator.engine.settings import due_at, settings
 from azure_rotator.engine.views import SecretView
 
 _IMMUTABLE = tuple(row.name for row in SECRET_PARAMETERS if row.immutable)
@@ -98,7 +97,7 @@ class Changes:
         given = self._preflight.given(item.rotator_type, values)
         if given is None and changes.get("api_id") is not None:
             self._refuse_adoption_without_value(view, values["api_id"])
-        changed = self._changed_item(item, values)
+        changed = self._changed_item(item, values, view.versions)
         credential = None if given is None else self._checked_credential(changed, target, values, given)
         if changed != item:
             changed = replace(changed, revision=item.revision + 1, modified_at=self._c.clock.now())
@@ -141,17 +140,11 @@ class Changes:
             )
 
     @staticmethod
-    def _changed_item(item: RotatedSecret, values: Arguments) -> RotatedSecret:
-        chosen = settings(values)
-        return replace(
-            item,
-            next_rotation_at=next_rotation_at(
-                auto_rotate=chosen["auto_rotate"],
-                interval_days=chosen["rotation_interval"],
-                last_at=item.last_rotation_at or item.created_at,
-            ),
-            **chosen,
-        )
+    def _changed_item(item: RotatedSecret, values: Arguments, versions: Sequence[Version]) -> RotatedSecret:
+        changed = replace(item, **settings(values))
+        current = machine.current_version(versions)
+        last_at = item.last_rotation_at or item.created_at
+        return replace(changed, next_rotation_at=due_at(changed, last_at, current.expires_at if current else None))
 
     def _checked_credential(
         self, item: RotatedSecret, target: Target, values: Arguments, given: SecretText

@@ -22,14 +22,13 @@ from azure_rotator.domain.model import (
 )
 from azure_rotator.domain.parameters import SECRET_PARAMETERS, Kind, validate
 from azure_rotator.domain.ports import Adoption, Failure
-from azure_rotator.domain.schedule import next_rotation_at
 from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.arguments import Arguments, optional_text
 from azure_rotator.engine.context import Context, digest, login_place
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.preflight import Preflight, refuse_unfit
-from azure_rotator.engine.settings import settings
+from azure_rotator.engine.settings import due_at, settings
 from azure_rotator.engine.views import SecretView
 
 Adjust = Callable[[str, Arguments], object]
@@ -80,6 +79,8 @@ class Creation:
         held = holdings(item, target)
         look = self._preflight.unchecked if item.skip_dry_run else self._preflight.check
         adoption = look(item, target, given)
+        if adoption is not None:
+            item = replace(item, next_rotation_at=due_at(item, item.created_at, adoption.expires_at))
         rotation, version = self._first_operation(item, target, adoption, rotate=values.get("rotate_on_create") is True)
         audit = self._c.audit("create_item", item.name)
         if rotation.state is RotationState.DONE:
@@ -104,7 +105,7 @@ class Creation:
         # With use-user-creds and a secret of its own to come the given one is only the first login.
         mints = kind is RotatorType.API_KEY and values.get("api_id") is None
         first_login = given if mints and chosen["authentication"] is AuthMode.USER else None
-        return RotatedSecret(
+        item = RotatedSecret(
             item_id=item_id,
             owner=owner,
             state=ItemState.CREATING,
@@ -118,13 +119,11 @@ class Creation:
             resource_name=optional_text(values.get("resource_name")),
             created_at=now,
             modified_at=now,
-            next_rotation_at=next_rotation_at(
-                auto_rotate=chosen["auto_rotate"], interval_days=chosen["rotation_interval"], last_at=now
-            ),
             sealed_login=self._c.sealer.seal(first_login, login_place(item_id)) if first_login else None,
             arguments_digest=_arguments_digest(values, target),
             **chosen,
         )
+        return replace(item, next_rotation_at=due_at(item, now, None))
 
     def _first_operation(
         self, item: RotatedSecret, target: Target, adoption: Adoption | None, *, rotate: bool

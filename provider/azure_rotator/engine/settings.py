@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TypedDict
 
-from azure_rotator.domain.model import AuthMode, StorageKeyMode
+from azure_rotator.domain.model import AuthMode, RotatedSecret, StorageKeyMode
+from azure_rotator.domain.schedule import next_rotation_at, overlap
 from azure_rotator.engine.arguments import Arguments, days, optional_bool, optional_int, optional_text, tags
 
 
@@ -30,6 +32,17 @@ class Settings(TypedDict):
     use_special_characters: bool | None
     max_versions: int | None
     keep_prev_version: bool | None
+
+
+def due_at(item: RotatedSecret, last_at: datetime, expires_at: datetime | None) -> datetime | None:
+    """The next due instant of an item whose present credential ends at ``expires_at``."""
+    return next_rotation_at(
+        auto_rotate=item.auto_rotate,
+        interval_days=item.rotation_interval,
+        last_at=last_at,
+        expires_at=expires_at,
+        overlap_for=overlap(item.revoke_after, item.rotation_interval),
+    )
 
 
 def settings(values: Arguments) -> Settings:

@@ -37,8 +37,9 @@ from azure_rotator.domain.ports import (
     TargetSwitch,
 )
 from azure_rotator.domain.rotation import Step
-from azure_rotator.domain.schedule import credential_end_at, next_rotation_at, overlap
+from azure_rotator.domain.schedule import credential_life, overlap
 from azure_rotator.engine.context import Context, mint_place, target_place
+from azure_rotator.engine.settings import due_at
 from azure_rotator.engine.views import iso
 
 # AADSTS number of a login whose client secret is wrong, was removed, or is not accepted yet.
@@ -100,6 +101,13 @@ class Steps:
     def _mint(self, work: Work) -> None:
         job = self._job(work)
         plan = work.rotator.prepare(job)
+        life = credential_life(
+            auto_rotate=work.item.auto_rotate,
+            interval_days=work.item.rotation_interval,
+            overlap_for=self._overlap(work.item),
+            wanted_days=work.item.credential_lifetime,
+            limit_days=plan.longest_life_days,
+        )
         mint_id = self._c.new_id()
         evidence = self._c.sealer.seal(plan.evidence, mint_place(mint_id)) if plan.evidence else None
         mint = Mint(
@@ -110,14 +118,8 @@ class Steps:
             seen_at=plan.seen_at,
         )
         self._c.uow.begin_minting(work.claim, self._c.clock.now(), mint)
-        end_at = credential_end_at(
-            auto_rotate=work.item.auto_rotate,
-            interval_days=work.item.rotation_interval,
-            overlap_for=self._overlap(work.item),
-            now=self._c.clock.now(),
-        )
         try:
-            minted = work.rotator.mint(job, plan, mint_id, end_at)
+            minted = work.rotator.mint(job, plan, mint_id, self._c.clock.now() + life.span)
         except RotatorError as refused:
             if not _may_be_applied(refused):
                 # Of an attempt before this one, whose candidate this was, such a refusal tells nothing.
@@ -128,7 +130,7 @@ class Steps:
                     return  # and minted again, by the next step
                 raise _limit_told(refused, work.versions) from None
             raise
-        self._store(work, job, minted)
+        self._store(work, job, minted, note=life.note)
 
     def _made_room(self, work: Work, job: Job) -> bool:
         """Where Azure allows two secrets in all, ``revoke_now`` retires the previous one before the new one is minted
@@ -143,7 +145,7 @@ class Steps:
         self._c.uow.finish_retiring(work.claim, [oldest.version_id], self._c.clock.now(), done=False)
         return True
 
-    def _store(self, work: Work, job: Job, minted: Minted) -> None:
+    def _store(self, work: Work, job: Job, minted: Minted, *, note: str | None = None) -> None:
         version_id = self._c.new_id()
         number = machine.next_number(work.versions)
         now = self._c.clock.now()
@@ -158,6 +160,7 @@ class Steps:
             rotation_id=work.rotation.rotation_id,
             created_at=now,
             expires_at=minted.expires_at,
+            expires_note=note,
         )
         try:
             self._c.uow.store_pending(work.claim, version, now + self._c.limits.proof_deadline, now)
@@ -244,9 +247,7 @@ class Steps:
             target=self._switch(work, pending),
             unproven=_unproven(work),
             published_at=now,
-            next_rotation_at=next_rotation_at(
-                auto_rotate=work.item.auto_rotate, interval_days=work.item.rotation_interval, last_at=now
-            ),
+            next_rotation_at=due_at(work.item, now, pending.expires_at),
             next_attempt_at=change.retire_at or now,
             event=self._c.event(work.rotation, work.item, "rotated-secret-success", "rotated", pending.number),
             audit=self._c.audit(

@@ -138,6 +138,7 @@ class SecretView:
             **self._credential(),
             "key_id": self.key_id,
             "expires_at": iso(current.expires_at) if current else None,
+            "expires_note": current.expires_note if current else None,
             "max_versions": i.max_versions,
             "keep_prev_version": i.keep_prev_version,
             "skip_dry_run": i.skip_dry_run,

@@ -33,6 +33,7 @@ from azure_rotator.domain.ports import (
     Subject,
     UnitOfWork,
 )
+from azure_rotator.domain.schedule import credential_life, overlap
 from azure_rotator.domain.secrettext import SecretText
 
 # AADSTS number of a login by an application that the tenant does not know (any more).
@@ -52,6 +53,7 @@ class AppSecretRotator:
 
     def examine(self, subject: Subject) -> Adoption | None:
         application = self._may_rotate(subject.item.app_id, subject.acting)
+        self._refuse_too_short_a_life(subject, application)
         key_id = subject.item.api_id
         if key_id is None:
             return None
@@ -78,6 +80,30 @@ class AppSecretRotator:
                 hint=f"make service principal {grants.principal_id} an owner of it, or grant Application.ReadWrite.All",
             )
         return application
+
+    def _refuse_too_short_a_life(self, subject: Subject, application: Application) -> None:
+        """What the tenant's policy forbids is known before anything is minted, where the policy may be read."""
+        item = subject.item
+        credential_life(
+            auto_rotate=item.auto_rotate,
+            interval_days=item.rotation_interval,
+            overlap_for=overlap(item.revoke_after, item.rotation_interval),
+            limit_days=self._longest_life_days(subject.acting, application),
+        )
+
+    def _longest_life_days(self, acting: Identity, application: Application) -> int | None:
+        policy = self._directory.secret_policy(acting, application.object_id)
+        if policy is None:
+            return None
+        if not policy.may_add:
+            named = f" ({policy.policy_id})" if policy.policy_id else ""
+            raise Forbidden(
+                "CredentialTypeNotAllowed",
+                f"an app management policy of the tenant{named} forbids new client secrets on application "
+                f"{application.app_id}",
+                hint="have an administrator exempt the application, or use a certificate or a federated credential",
+            )
+        return policy.max_lifetime_days
 
     @staticmethod
     def _listed(application: Application, key_id: str) -> PasswordCredential:
@@ -108,7 +134,8 @@ class AppSecretRotator:
     def prepare(self, job: Job) -> Plan:
         application = self._directory.get_application(job.acting, job.item.app_id)
         self._remove_orphans(job, application, own_operation=None)
-        return Plan(object_id=application.object_id)
+        longest = self._longest_life_days(job.acting, application)
+        return Plan(object_id=application.object_id, longest_life_days=longest)
 
     def mint(self, job: Job, plan: Plan, mint_id: str, end_at: datetime) -> Minted:
         stamp = Stamp(job.store_id, job.rotation.item_id, mint_id)

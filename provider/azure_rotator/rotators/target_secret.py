@@ -29,6 +29,7 @@ class TargetSecretRotator(AppSecretRotator):
                 hint="the target rotator needs a Target with connection_type credentials",
             )
         application = self._may_rotate(subject.item.app_id, subject.acting)
+        self._refuse_too_short_a_life(subject, application)
         named = subject.target.client_secret_id
         found = self._listed(application, named) if named else self._fitting(application, secret)
         return Adoption(key_id=found.key_id.lower(), value=secret, expires_at=found.end_at)

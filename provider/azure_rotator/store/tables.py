@@ -264,6 +264,7 @@ versions = Table(
     Column("expires_at", Instant),
     Column("retire_at", Instant),
     Column("revoked_at", Instant),
+    Column("expires_note", Text),
 )
 
 permits = Table(

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from azure_rotator.domain.errors import Forbidden
 from azure_rotator.domain.schedule import (
-    credential_end_at,
+    credential_life,
     duration_seconds,
     next_rotation_at,
     overlap,
@@ -117,10 +118,8 @@ def test_the_next_rotation_is_exactly_the_interval_after_the_last(
     ],
 )
 def test_the_end_that_is_asked_for(auto_rotate: bool, interval: int | None, revoke_after: str | None, days: float):
-    end = credential_end_at(
-        auto_rotate=auto_rotate, interval_days=interval, overlap_for=overlap(revoke_after, interval), now=NOW
-    )
-    assert end == NOW + timedelta(days=days)
+    life = credential_life(auto_rotate=auto_rotate, interval_days=interval, overlap_for=overlap(revoke_after, interval))
+    assert (life.span, life.note) == (timedelta(days=days), None)
 
 
 @row("B-30")
@@ -128,5 +127,50 @@ def test_the_end_that_is_asked_for(auto_rotate: bool, interval: int | None, revo
 @given(interval=st.integers(1, 365), share=st.floats(0, 1))
 def test_a_credential_never_ends_before_its_interval_and_overlap(interval: int, share: float):
     overlap_for = timedelta(seconds=int(revoke_after_limit_seconds(interval) * share))
-    end = credential_end_at(auto_rotate=True, interval_days=interval, overlap_for=overlap_for, now=NOW)
-    assert end >= NOW + interval * DAY + overlap_for + 7 * DAY - timedelta(microseconds=1)
+    life = credential_life(auto_rotate=True, interval_days=interval, overlap_for=overlap_for)
+    assert life.span >= interval * DAY + overlap_for + 7 * DAY - timedelta(microseconds=1)
+
+
+@row("B-30", "F08")
+@pytest.mark.parametrize(
+    ("wanted", "limit", "span", "noted"),
+    [
+        pytest.param(None, None, 60, False, id="no limit is known"),
+        pytest.param(None, 60, 60, False, id="a limit that is not in the way"),
+        pytest.param(None, 45, 45, True, id="a limit below what is wanted"),
+        pytest.param(None, 31, 31, True, id="a limit that just lets the successor take over"),
+        pytest.param(40, None, 40, False, id="a life that was asked for"),
+        pytest.param(40, 35, 35, True, id="a life that was asked for, and a limit below it"),
+        pytest.param(40, 50, 40, False, id="a limit is no wish"),
+    ],
+)
+def test_a_limit_of_the_tenant_clamps(wanted: int | None, limit: int | None, span: int, noted: bool):
+    life = credential_life(auto_rotate=True, interval_days=30, overlap_for=DAY, wanted_days=wanted, limit_days=limit)
+    assert (life.span, life.note is not None) == (span * DAY, noted)
+
+
+@row("B-30", "F08")
+def test_a_limit_that_ends_a_secret_before_its_successor_is_refused():
+    with pytest.raises(Forbidden) as refused:
+        credential_life(auto_rotate=True, interval_days=30, overlap_for=DAY, limit_days=30)
+    assert (refused.value.code, refused.value.exit_code) == ("LifetimeNotAllowed", 7)
+    assert refused.value.hint
+    without = credential_life(auto_rotate=False, interval_days=30, overlap_for=DAY, limit_days=3)
+    assert without.span == 3 * DAY
+
+
+@row("F12")
+@pytest.mark.parametrize(
+    ("expires_after", "due_after"),
+    [
+        pytest.param(60, 30, id="it lives long enough"),
+        pytest.param(31, 30, id="just long enough"),
+        pytest.param(20, 19, id="Azure gave less than was asked for"),
+        pytest.param(0.5, 0, id="it ends before an overlap is over"),
+    ],
+)
+def test_the_next_rotation_is_due_an_overlap_before_the_end_that_azure_gave(expires_after: float, due_after: float):
+    due_at = next_rotation_at(
+        auto_rotate=True, interval_days=30, last_at=NOW, expires_at=NOW + expires_after * DAY, overlap_for=DAY
+    )
+    assert due_at == NOW + due_after * DAY

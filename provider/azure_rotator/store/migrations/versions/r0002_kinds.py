@@ -29,6 +29,7 @@ def upgrade() -> None:
     op.add_column("items", sa.Column("password_length", sa.Integer()))
     for name in ("use_capital_letters", "use_lower_letters", "use_numbers", "use_special_characters"):
         op.add_column("items", sa.Column(name, sa.Boolean()))
+    op.add_column("versions", sa.Column("expires_note", sa.Text()))
     op.add_column("rotations", sa.Column("mint_id", sa.String(16)))
     op.add_column("mints", sa.Column("slot", sa.String(40)))
     op.add_column("mints", sa.Column("sealed_evidence", sa.LargeBinary()))
