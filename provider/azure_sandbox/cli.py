@@ -19,7 +19,7 @@ import click
 
 from azure_sandbox import environment
 from azure_sandbox.address import read_address
-from azure_sandbox.client import Control, ControlError, SecretInfo
+from azure_sandbox.client import Control, ControlError, JournalEntry, SecretInfo
 from azure_sandbox.faults import PRESETS, FaultSpec
 from azure_sandbox.process import STATE_VARIABLE, Running, StartFailed, default_state, find, start, stop
 
@@ -273,6 +273,8 @@ def reset(state: Path) -> None:
 )
 @click.option("--secrets", "show_secrets", is_flag=True, help="Show the truth about every secret instead.")
 @click.option("--app", help="Only requests about this application (its appId).")
+@click.option("--account", help="Only requests about this storage account.")
+@click.option("--user", help="Only requests about this user.")
 @click.option("--last", type=click.IntRange(min=1), help="Only the last so many requests.")
 @_state_option
 def journal(
@@ -282,21 +284,23 @@ def journal(
     managed: str | None,
     show_secrets: bool,
     app: str | None,
+    account: str | None,
+    user: str | None,
     last: int | None,
 ) -> None:
     """List the requests that the sandbox answered; secret values are never in it."""
     control = _control(state)
     names = [name.strip() for name in managed.split(",") if name.strip()] if managed is not None else None
     if counts:
-        _show_counts(control.counts(app=app), control.secrets(app, managed=names), as_json, names is not None)
+        counted = control.counts(app=app, account=account, user=user)
+        _show_counts(counted, control.secrets(app, managed=names), as_json, names is not None)
     elif show_secrets or names is not None:
         _show_secrets(control.secrets(app, managed=names), as_json)
     else:
-        _show_requests(control, as_json, app, last)
+        _show_requests(control.journal(app=app, account=account, user=user, limit=last), as_json)
 
 
-def _show_requests(control: Control, as_json: bool, app: str | None, last: int | None) -> None:
-    entries = control.journal(app=app, limit=last)
+def _show_requests(entries: list[JournalEntry], as_json: bool) -> None:
     if as_json:
         for entry in entries:
             click.echo(json.dumps({name: getattr(entry, name) for name in entry.__dataclass_fields__}))
@@ -307,13 +311,13 @@ def _show_requests(control: Control, as_json: bool, app: str | None, last: int |
             entry.at[11:23],
             entry.status or ("cut" if entry.status == 0 else "inside"),
             entry.operation,
-            entry.app_id,
+            entry.account or entry.user or entry.app_id,
             entry.error or ("committed" if entry.committed else None),
             entry.key_id,
         )
         for entry in entries
     )
-    _table(rows, ("#", "time", "status", "operation", "application", "outcome", "secret"))
+    _table(rows, ("#", "time", "status", "operation", "about", "outcome", "secret"))
 
 
 def _show_counts(counted: dict[str, int], secrets: list[SecretInfo], as_json: bool, judged: bool) -> None:

@@ -158,9 +158,11 @@ class Users:
     # Parts.
 
     def _user(self, call: Call, caller: Caller) -> User:
-        if call.user is None or call.user.tenant_id != caller.tenant_id:
+        # Looked up again: a request that was held may find another directory than the one in which it came.
+        user = self._directory.find_user(call.user.object_id) if call.user else None
+        if user is None or user.tenant_id != caller.tenant_id:
             raise answers.not_found(call, call.params.get("user", "me"))
-        return call.user
+        return user
 
     def _directory_roles(self, caller: Caller) -> tuple[str, ...]:
         principal = self._directory.find_service_principal(caller.tenant_id, object_id=caller.object_id)

@@ -173,7 +173,7 @@ def test_a_new_folder_may_begin_with_a_seed_of_ones_own(run: Run, tmp_path: Path
 def test_journal_lists_counts_and_finds_orphans(run: Run):
     made = run("run", sys.executable, "-c", LOGIN).stdout.split()[1]
     lines = run("journal").stdout.splitlines()
-    assert lines[0].split() == ["#", "time", "status", "operation", "application", "outcome", "secret"]
+    assert lines[0].split() == ["#", "time", "status", "operation", "about", "outcome", "secret"]
     assert lines[-1].split()[2:] == ["200", "graph.addPassword", BILLING, "committed", made]
     assert json.loads(run("journal", "--json", "--last", "1").stdout)["key_id"] == made
     counted = json.loads(run("journal", "--counts", "--json", "--managed", made).stdout)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +17,7 @@ import pytest
 
 from azure_sandbox import process
 from azure_sandbox.testing import ApplicationInfo, ControlError, Sandbox
-from tests.sandbox.azure import GRAPH, Azure
+from tests.sandbox.azure import GRAPH, NOBODY, Azure
 
 SEED = """
 [[tenants]]
@@ -264,3 +268,40 @@ def test_an_unknown_tenant_or_application_is_404(sandbox: Sandbox):
         with pytest.raises(ControlError) as refused:
             call()
         assert refused.value.status == 404
+
+
+def test_a_folder_of_the_release_before_opens_with_what_was_in_it(tmp_path: Path):
+    """Accounts had no keys then, users one password without a date, and the seed was not sealed."""
+    sandbox = Sandbox(tmp_path / "state").start()
+    seed = sandbox.control.seed()
+    sandbox.stop()
+    salt = b"0123456789abcdef"
+    digest = hashlib.scrypt(b"Password-of-then-1", salt=salt, n=2**12, r=8, p=1).hex()
+    tenant = "11111111-1111-4111-8111-111111111111"
+    user = {"object_id": NOBODY, "tenant_id": tenant, "upn": "old@x.example", "name": "Old"}
+    account = {"tenant_id": tenant, "subscription_id": NOBODY, "resource_group": "old", "name": "oldaccount"}
+    documents = [
+        ("user", NOBODY, user | {"salt": salt.hex(), "digest": digest}),
+        ("account", "/old", account | {"location": "westeurope"}),
+    ]
+    with closing(sqlite3.connect(tmp_path / "state" / "state.db")) as database, database:
+        for kind, id_, body in documents:
+            database.execute("INSERT INTO document VALUES (?, ?, ?)", (kind, id_, json.dumps(body)))
+        for kind, gone in (
+            ("tenant", "banned_passwords"),
+            ("service_principal", "managed"),
+            ("application", "federated"),
+        ):
+            database.execute("UPDATE document SET body = json_remove(body, ?) WHERE kind = ?", (f"$.{gone}", kind))
+        database.execute("DELETE FROM setting WHERE name IN ('seed', 'sealed_seed')")
+        database.execute("INSERT INTO setting VALUES ('seed', ?)", (json.dumps(seed),))
+    sandbox.start()
+    keys = sandbox.control.account("oldaccount").keys
+    assert set(keys) == {"key1", "key2"}
+    assert sandbox.control.verify_password("old@x.example", "Password-of-then-1") == "present"
+    assert sandbox.control.seed() == seed
+    sandbox.restart()
+    assert sandbox.control.account("oldaccount").keys == keys
+    sandbox.control.reset()
+    assert [user.upn for user in sandbox.control.users()] == ["ada@contoso-sandbox.onmicrosoft.com"]
+    sandbox.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jwt
@@ -461,3 +462,17 @@ def test_passwords_are_hashes_on_disk(alone: Azure):
 def test_what_no_user_can_be(azure: Azure, record, message):
     with pytest.raises(ControlError, match=message):
         azure.control.create_user(**record)
+
+
+def test_a_reset_while_a_change_is_inside_brings_nobody_back(alone: Azure):
+    setter = alone.app(SET)
+    user = alone.control.create_user(tenant=alone.tenant.tenant_id)
+    alone.token(setter)
+    fault = alone.control.add_fault("graph.updateUser", hold=True)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(reset, alone, user, setter, password=NEW)
+        fault.wait_reached()
+        alone.control.reset()
+        assert answer.result(timeout=30).status_code == 404
+    with pytest.raises(ControlError, match="no user"):
+        alone.control.user(user.upn)
