@@ -12,10 +12,10 @@ pytest_configure = table.pytest_configure
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """One sandbox and one nursery for all crash tests of a process; its clock is theirs alone."""
     with Sandbox() as sandbox:
-        made = Lab(sandbox)
+        made = Lab(sandbox, lambda: request.getfixturevalue("postgres"))
         yield made
         made.close()
 

@@ -11,7 +11,7 @@ import itertools
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,7 +23,7 @@ from azure_sandbox.testing import AccountInfo, ApplicationInfo, Control, FaultHa
 from tests.crash.invariants import Inspector
 from tests.crash.jobs import Answer, Call, Job
 from tests.crash.nursery import Nursery, Process
-from tests.crash.stores import Store
+from tests.crash.stores import Server, ServerStore, Store
 
 OWNED_BY = "Application.ReadWrite.OwnedBy"
 TARGET = "/azure/prod"
@@ -40,12 +40,14 @@ class Lab:
     """One sandbox, one nursery, one empty store: shared by the tests of a process.
 
     Attributes:
+        server: Where estates may have a PostgreSQL store instead of a SQLite one; asked for by the first that does.
         root: Where estates keep their stores; in memory where the machine can, since a kill is no power cut and
             ``fsync`` would be most of the time.
     """
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Sandbox, server: Callable[[], Server]) -> None:
         self.sandbox = sandbox
+        self._server = server
         memory = Path("/dev/shm")
         self.root = Path(tempfile.mkdtemp(prefix="azure-rotator-crash-", dir=memory if memory.is_dir() else None))
         self.nursery = Nursery(sandbox.environment(), self.root)
@@ -57,11 +59,14 @@ class Lab:
     def control(self) -> Control:
         return self.sandbox.control
 
-    def estate(self, **settings: Any) -> Estate:
+    def estate(self, *, database: str = "sqlite", **settings: Any) -> Estate:
         """A new tenant, its applications, and a store with their Target in it."""
-        estate = Estate(self, self._folder(), Store(self._folder()), **settings)
-        self._empty.copy(estate.store.folder)
-        return estate
+        empty = self._empty if database == "sqlite" else self._empty_on_server
+        return Estate(self, self._folder(), empty.copy(self._folder()), **settings)
+
+    @cached_property
+    def _empty_on_server(self) -> Store:
+        return ServerStore.make(self._folder(), self._server())
 
     def folder(self) -> Path:
         return self._folder()
@@ -264,7 +269,7 @@ class Estate:
     def remove(self) -> None:
         """Give its room back; a failed test keeps it."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        shutil.rmtree(self.store.folder, ignore_errors=True)
+        self.store.remove()
 
 
 def let_go(held: FaultHandle) -> None:

@@ -167,7 +167,9 @@ class Inspector:
             found += _early(rows, {key_id: s for key_id, s in truth.items() if key_id not in self._gone})
             if reconciled:
                 found += _stuck(rows, self._now())
-            found += [Violation(kind=Kind.STUCK, what=f"the database is damaged: {line}") for line in _damage(rows)]
+            found += [
+                Violation(kind=Kind.STUCK, what=f"the database is damaged: {line}") for line in rows.store.damage()
+            ]
         found += self._touched(truth)
         found += self._touched_keys(every)
         found += self._leaked()
@@ -412,13 +414,6 @@ def _parked(rotation: Rotation, item: RotatedSecret, versions: Sequence[Version]
         and not rotation.mint_uncertain
         and not any(v.rotation_id == rotation.rotation_id and v.stage is Stage.ABANDONED for v in versions)
     )
-
-
-def _damage(rows: _Rows) -> Iterator[str]:
-    with rows.store.raw() as connection:
-        yield from (line for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok")
-        broken = connection.execute("PRAGMA foreign_key_check").fetchall()
-        yield from (f"a row of {table} has lost its {parent}" for table, _, parent, _ in broken)
 
 
 def spellings(value: str) -> Iterator[bytes]:

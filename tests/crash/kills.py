@@ -104,13 +104,14 @@ class Kill:
         return f"{self.operation}, killed {self.point}, then {self.takeover}:\n    " + "\n    ".join(told)
 
 
-def points(lab: Lab, operation: Operation, *, thorough: bool) -> Sequence[Point]:
+def points(lab: Lab, operation: Operation, *, thorough: bool, database: str = "sqlite") -> Sequence[Point]:
     """Every point of an operation, by running it once to its end.
 
     Args:
         thorough: Reads are held after the answer is made, too, and writes also let go late.
+        database: Where the store is: ``sqlite`` or ``postgresql``.
     """
-    estate = _ready(lab, operation)
+    estate = _ready(lab, operation, database)
     operation.faults(estate)
     seen = max((entry.seq for entry in lab.control.journal(limit=1)), default=0)
     over = estate.run(*operation.calls(estate), limits=operation.limits)
@@ -161,13 +162,21 @@ def _requests(entries: Sequence[JournalEntry], *, thorough: bool) -> Iterator[Re
             yield Request(number=count[name], operation=name, when="before", late=True)
 
 
-def kill(lab: Lab, operation: Operation, point: Point, takeover: str, *, sabotage: Sequence[str] = ()) -> Kill:
+def kill(
+    lab: Lab,
+    operation: Operation,
+    point: Point,
+    takeover: str,
+    *,
+    sabotage: Sequence[str] = (),
+    database: str = "sqlite",
+) -> Kill:
     """Kill one operation at one point.
 
     Args:
         sabotage: Ports that are broken on purpose, in the one that is killed.
     """
-    estate = _ready(lab, operation)
+    estate = _ready(lab, operation, database)
     inspector = estate.inspector(ours=[estate.given_key_id] if operation.adopts else [])
     held = _hold(estate, point) if isinstance(point, Request) else None  # before the faults: one that answers ends all
     faults = operation.faults(estate)
@@ -203,15 +212,20 @@ def kill(lab: Lab, operation: Operation, point: Point, takeover: str, *, sabotag
 
 
 def kill_all(
-    lab: Lab, operation: Operation, plan: Iterable[tuple[Point, str]], *, sabotage: Sequence[str] = ()
+    lab: Lab,
+    operation: Operation,
+    plan: Iterable[tuple[Point, str]],
+    *,
+    sabotage: Sequence[str] = (),
+    database: str = "sqlite",
 ) -> list[Kill]:
     """Kill at each point and let its takeover follow; a few at once."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(lambda one: kill(lab, operation, *one, sabotage=sabotage), plan))
+        return list(pool.map(lambda one: kill(lab, operation, *one, sabotage=sabotage, database=database), plan))
 
 
-def _ready(lab: Lab, operation: Operation) -> Estate:
-    estate = lab.estate(apart=operation.apart)
+def _ready(lab: Lab, operation: Operation, database: str) -> Estate:
+    estate = lab.estate(database=database, apart=operation.apart)
     estate.begin(*operation.start(estate))
     operation.spoil(estate)
     return estate

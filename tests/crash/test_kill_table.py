@@ -55,3 +55,14 @@ def test_killed_at_every_point_whoever_comes_next(lab: Lab, operation: Operation
     record_property(table.PROPERTY, table.lines(kills))
     bad = [kill for kill in kills if kill.violations or kill.complaints]
     assert not bad, f"{len(bad)} of {len(kills)} kills:\n" + "\n".join(str(kill) for kill in bad)
+
+
+@row("AK-23", "F05")
+@pytest.mark.full
+@pytest.mark.parametrize("operation", [o for o in OPERATIONS if o.core], ids=lambda operation: operation.name)
+def test_killed_at_any_point_on_postgresql(lab: Lab, operation: Operation, record_property) -> None:
+    every = points(lab, operation, thorough=False, database="postgresql")
+    kills = kill_all(lab, operation, zip(every, cycle(TAKEOVERS), strict=False), database="postgresql")
+    record_property(table.PROPERTY, table.lines(kills))
+    bad = [kill for kill in kills if kill.violations or kill.complaints]
+    assert not bad, f"{len(bad)} of {len(kills)} kills:\n" + "\n".join(str(kill) for kill in bad)

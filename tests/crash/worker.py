@@ -34,7 +34,7 @@ from azure_sandbox.testing import Control
 from tests.crash import sabotage
 from tests.crash.jobs import Call, Job, Result
 from tests.crash.sabotage import Ports
-from tests.crash.stores import Store
+from tests.crash.stores import store_at
 
 ANSWER = "answer.json"
 STDOUT = "stdout"
@@ -87,7 +87,7 @@ def work(job: Job) -> None:
     clock = SandboxClock(Control.of(Path(job.state)), job.ahead)
     began_at = clock.now()
     trap = Trap(job)
-    store = Store(Path(job.store))
+    store = store_at(Path(job.store))
     uow, sealer = open_store(store.settings(job.lease_seconds), SystemEntropy())
     if job.max_pages:
         _fill_disk(uow, job.max_pages)
