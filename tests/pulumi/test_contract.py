@@ -53,7 +53,6 @@ def test_check_makes_inputs_canonical_and_fills_defaults(secrets, secret_inputs)
         **secret_inputs,
         "description": "",
         "tags": [],
-        "delete_protection": False,
         "skip_dry_run": False,
         "rotate_on_create": False,
         "rotate_on_read": False,
@@ -97,7 +96,6 @@ def test_create_of_a_target_gives_its_wire_format(target, target_inputs, targets
         "connection_type": "credentials",
         "azure_cloud": "AzureCloud",
         "description": "",
-        "delete_protection": False,
     }
     assert target.bag == {**mirrored, **defaults, **computed}
     assert target.id == target.bag["target_id"]
@@ -105,7 +103,7 @@ def test_create_of_a_target_gives_its_wire_format(target, target_inputs, targets
 
 
 def test_create_of_an_item_mints_one_secret_and_gives_its_wire_format(item, secrets, secret_inputs, target, workload):
-    flags = dict.fromkeys(("delete_protection", "skip_dry_run", "rotate_on_create", "rotate_on_read"), False)
+    flags = dict.fromkeys(("skip_dry_run", "rotate_on_create", "rotate_on_read"), False)
     mirrored = {"description": "", "tags": [], **flags, **secret_inputs}
     assert item.bag.keys() == mirrored.keys() | ROTATED | {"item_id", "store_id", FINGERPRINT}
     assert {name: item.bag[name] for name in mirrored} == mirrored
@@ -235,7 +233,7 @@ def test_an_update_tells_the_engine_what_changed_and_gives_all_outputs(secrets, 
     live = outside.secrets.describe(item_id=item.id).item
     assert (live.name, live.tags, live.description, live.revoke_after) == (renamed, ("a", "b"), "bills", "2h")
     assert (live.delete_protection, live.rotation_interval) == (True, 10)
-    assert updated.bag.keys() == item.bag.keys() | {"revoke_after"}
+    assert updated.bag.keys() == item.bag.keys() | {"revoke_after", "delete_protection"}
     assert (updated.bag["key_id"], updated.bag["version"]) == (item.bag["key_id"], 1)
     assert updated.secrets == {FINGERPRINT}
 

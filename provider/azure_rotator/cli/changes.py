@@ -8,8 +8,13 @@ from azure_rotator.domain.errors import Rejected
 from azure_rotator.domain.parameters import Subject, secret_parameters
 
 
-def changes_of(subject: Subject, given: Mapping[str, object], new_name: str | None) -> dict[str, object]:
+def changes_of(
+    subject: Subject, given: Mapping[str, object], new_name: str | None, *, beside: bool = False
+) -> dict[str, object]:
     """Changes by parameter name; None resets.
+
+    Args:
+        beside: There is something to change beside the parameters.
 
     Raises:
         Rejected: ``ParameterMissing``, nothing is to be changed.
@@ -24,6 +29,6 @@ def changes_of(subject: Subject, given: Mapping[str, object], new_name: str | No
         changes[name] = None if empty and name not in credentials else value
     if new_name is not None:
         changes["name"] = new_name
-    if not changes:
+    if not changes and not beside:
         raise Rejected("ParameterMissing", "there is nothing to change", hint="give what shall be different")
     return changes

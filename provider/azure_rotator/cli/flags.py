@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from azure_rotator.domain.errors import Rejected
-from azure_rotator.domain.parameters import PARAMETERS, Kind, Parameter, Subject
+from azure_rotator.domain.parameters import ACCOUNT_PARAMETERS, PARAMETERS, Kind, Parameter, Subject
 
 _METAVARS = {
     Kind.PATH: "PATH",
@@ -73,6 +73,15 @@ def truth(flag: str, text: str | None) -> bool:
     return text == "true"
 
 
+def version_number(flag: str, text: str | None) -> int | None:
+    """A version's number. Raises: Rejected ``ParameterInvalid``."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Rejected("ParameterInvalid", f"{flag} is not a version's number", hint="a whole number from 1")
+    return int(text)
+
+
 def parameter_flags(subject: Subject, *, update: bool = False) -> list[click.Parameter]:
     """One option for each parameter that the command line has.
 
@@ -83,7 +92,27 @@ def parameter_flags(subject: Subject, *, update: bool = False) -> list[click.Par
     flags: list[click.Parameter] = [_flag(row, subject, update=update) for row in rows]
     if update:
         flags.insert(1, Flag("--new-name", "new_name", metavar="PATH", about="a new path; the id stays"))
+    if update and subject == "secret":
+        flags += tag_flags()
     return flags
+
+
+def some_flags(subject: Subject, *names: str) -> list[click.Parameter]:
+    """Options of an update for these parameters only."""
+    return [_flag(row, subject, update=True) for row in PARAMETERS[subject] if row.name in names]
+
+
+def account_flags() -> list[click.Parameter]:
+    """One option for each setting of the account."""
+    return [_flag(row, "secret", update=True) for row in ACCOUNT_PARAMETERS]
+
+
+def tag_flags() -> list[click.Parameter]:
+    """Options that add and remove single tags."""
+    return [
+        Repeated("--add-tag", "add_tag", metavar="TEXT", about="add a tag; the option may be repeated"),
+        Repeated("--rm-tag", "rm_tag", metavar="TEXT", about="remove a tag; the option may be repeated"),
+    ]
 
 
 def name_flag(noun: str, *more: str) -> Flag:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from azure_rotator.cli.changes import changes_of
 from azure_rotator.cli.credentials import with_credentials
-from azure_rotator.cli.flags import Flag, name_flag, parameter_flags, truth
+from azure_rotator.cli.flags import Flag, name_flag, parameter_flags, truth, version_number
 from azure_rotator.cli.grants import grants_text
 from azure_rotator.cli.invocation import Invocation, command, refuse_at_once, required
 from azure_rotator.cli.tables import pairs, table
@@ -55,37 +54,21 @@ def create_azure(call: Invocation, /, **given: object) -> None:
     "--api-key adopts another secret of the application as a new version; --api-key alone corrects the value.",
     flags=parameter_flags("secret", update=True),
 )
-def update_azure(call: Invocation, /, name: str | None, new_name: str | None, **given: object) -> None:
+def update_azure(
+    call: Invocation,
+    /,
+    name: str | None,
+    new_name: str | None,
+    add_tag: tuple[str, ...] | None,
+    rm_tag: tuple[str, ...] | None,
+    **given: object,
+) -> None:
     path = required("--name", name)
-    changes = changes_of("secret", with_credentials(call.console, "secret", given), new_name)
+    given = with_credentials(call.console, "secret", given)
+    changes = changes_of("secret", given, new_name, beside=bool(add_tag or rm_tag))
     with call.engine() as engine:
-        view = engine.secrets.update(changes, name=path)
+        view = engine.secrets.update(changes, name=path, add_tags=add_tag or (), rm_tags=rm_tag or ())
     _tell(call, view)
-
-
-@command(
-    about="List Rotated Secrets and the folders they lie in.",
-    flags=[
-        Flag("--path", "path", metavar="PATH", about="only what lies below this folder"),
-        Flag("--current-folder", "current_folder", switch=True, about="only what lies in this very folder"),
-    ],
-)
-def list_all(call: Invocation, /, path: str | None, current_folder: str | None) -> None:
-    here_only = truth("--current-folder", current_folder)
-    root = "/" + (path or "").removeprefix("/").removesuffix("/")
-    with call.engine() as engine:
-        views = engine.secrets.list_all(path=root)
-    folders = _folders([view.item.name for view in views], root)
-    if here_only:
-        views = [view for view in views if _folder(view.item.name) == root]
-        folders = [folder for folder in folders if _folder(folder) == root]
-    items = [view.facts() for view in views]
-    rows = [_row(view) for view in views]
-    columns = {"name": "NAME", "type": "TYPE", "version": "VERSION", "status": "STATUS", "next": "NEXT ROTATION"}
-    call.console.result(
-        {"items": items, "folders": folders, "has_next": False, "next_page": None},
-        lambda: table(rows, columns, empty="no Rotated Secrets"),
-    )
 
 
 @command(
@@ -127,7 +110,7 @@ def describe(call: Invocation, /, name: str | None, item_id: str | None, show_ve
 def get_value(call: Invocation, /, name: str | None, version: str | None, form: str | None) -> None:
     path = required("--name", name)
     _refuse_format(form)
-    number = _number("--version", version)
+    number = version_number("--version", version)
     with call.engine() as engine:
         value = engine.secrets.get_value(name=path, version=number)
     named = _named(value)
@@ -208,7 +191,7 @@ def rotate(
 def delete(call: Invocation, /, name: str | None, version: str | None, force_delete: str | None) -> None:
     path = required("--name", name)
     force = truth("--force-delete", force_delete)
-    number = None if version == "-1" else _number("--version", version)
+    number = None if version == "-1" else version_number("--version", version)
     with call.engine() as engine:
         if number is None:
             done = engine.secrets.delete(name=path, force=force)
@@ -249,40 +232,6 @@ def _tell(call: Invocation, view: SecretView) -> None:
 
 def _named(value: Value) -> dict[str, object]:
     return {name: field.reveal() if isinstance(field, SecretText) else field for name, field in value.fields.items()}
-
-
-def _row(view: SecretView) -> Facts:
-    facts = view.facts()
-    return {
-        "name": view.item.name,
-        "type": view.item.rotator_type.value,
-        "version": view.version or None,
-        "status": view.item.rotator_status.value if view.item.rotator_status else None,
-        "next": facts["next_rotation_date"],
-    }
-
-
-def _folder(path: str) -> str:
-    return path.rpartition("/")[0] or "/"
-
-
-def _folders(names: Sequence[str], root: str) -> list[str]:
-    """Every folder below the root that holds one of the names, at any depth."""
-    found: set[str] = set()
-    for name in names:
-        folder = _folder(name)
-        while folder not in {"/", root}:
-            found.add(folder)
-            folder = _folder(folder)
-    return sorted(found)
-
-
-def _number(flag: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Rejected("ParameterInvalid", f"{flag} is not a version's number", hint="a whole number from 1")
-    return int(text)
 
 
 def _refuse_format(form: str | None) -> None:

@@ -48,6 +48,7 @@ _TARGET = Branch(
         ),
         "list": _leaf("List Targets.", "targets:list_all"),
         "get": _leaf("Show a Target without its credential.", "targets:get"),
+        "get-details": _leaf("Show a Target with its credential.", "targets:get_details"),
         "test": _leaf("Log in as a Target and say what it may do.", "targets:test"),
         "update": Branch(
             summary="Change a Target.", inner={"azure": _leaf("Change an Azure Target.", "targets:update_azure")}
@@ -62,7 +63,7 @@ _SECRET = Branch(
             summary="Put a credential under rotation.",
             inner={"azure": _leaf("Put an Azure credential under rotation.", "secrets:create_azure")},
         ),
-        "list": _leaf("List Rotated Secrets.", "secrets:list_all"),
+        "list": _leaf("List Rotated Secrets.", "items:list_all"),
         "describe": _leaf("Show everything but the value.", "secrets:describe"),
         "get-value": _leaf("Print the value.", "secrets:get_value"),
         "update": Branch(
@@ -78,6 +79,22 @@ TREE = Branch(
         "target": _TARGET,
         "rotated-secret": _SECRET,
         "rotate-secret": _leaf("Rotate a Rotated Secret now.", "secrets:rotate"),
+        "update-item": _leaf("Rename an item, change its tags and description.", "items:update"),
+        "set-item-state": _leaf("Switch an item off, or on again.", "items:set_state"),
+        "move-objects": _leaf("Rename an item, move a folder.", "items:move"),
+        "delete-items": _leaf("Delete several items, or all in a folder.", "items:delete_many"),
+        "delete-targets": _leaf("Forget several Targets.", "targets:delete_many"),
+        "folder": Branch(
+            summary="Folders with settings of their own.",
+            inner={
+                "create": _leaf("Make a folder.", "items:create_folder"),
+                "list": _leaf("List the folders that were made.", "items:list_folders"),
+                "update": _leaf("Change a folder.", "items:update_folder"),
+                "delete": _leaf("Forget that a folder was made.", "items:delete_folder"),
+            },
+        ),
+        "get-account-settings": _leaf("Show defaults and bounds of all items.", "items:get_account"),
+        "update-account-settings": _leaf("Change defaults and bounds of all items.", "items:update_account"),
         "reconcile": _leaf("Finish what was left unfinished; remove orphans.", "operations:reconcile"),
         "db": Branch(
             summary="The store as a whole.",

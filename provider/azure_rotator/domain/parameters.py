@@ -16,11 +16,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from azure_rotator.domain.errors import Problem, Rejected
 from azure_rotator.domain.kinds import STORAGE_SUFFIXES
-from azure_rotator.domain.model import AuthMode, ConnectionType, RotatorType, StorageKeyMode
+from azure_rotator.domain.model import Account, AuthMode, ConnectionType, RotatorType, StorageKeyMode
 from azure_rotator.domain.names import canonical_path, is_guid
 from azure_rotator.domain.passwords import (
     DEFAULT_LENGTH,
@@ -99,6 +99,7 @@ CREDENTIAL_OF: Mapping[RotatorType, str] = {RotatorType.API_KEY: "api_key", Rota
 
 MAX_LIFETIME_DAYS = 3_650
 MAX_VERSIONS = 300
+MIN_USAGE_DAYS = 90
 STORAGE_KEY_NAMES = ("key1", "key2", "kerb1", "kerb2")
 
 _NAME = Parameter(
@@ -112,8 +113,7 @@ _DESCRIPTION = Parameter(name="description", kind=Kind.TEXT, default="", help="f
 _DELETE_PROTECTION = Parameter(
     name="delete_protection",
     kind=Kind.BOOL,
-    default=False,
-    help="refuse every deletion, forced ones too, until it is switched off",
+    help="refuse every deletion, forced ones too, until it is switched off; as the account says unless set",
 )
 
 _MAX_VERSIONS = Parameter(
@@ -321,6 +321,61 @@ SECRET_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(name="rotation_trigger", kind=Kind.TEXT, only="pulumi", help="change it to rotate now"),
 )
 
+_ACCOUNT = Account()
+
+ACCOUNT_PARAMETERS: tuple[Parameter, ...] = (
+    Parameter(
+        name="default_versioning",
+        kind=Kind.BOOL,
+        default=True,
+        help="keep versions before the current one, unless an item or Target says otherwise",
+    ),
+    Parameter(
+        name="max_versions",
+        kind=Kind.INT,
+        default=_ACCOUNT.max_versions,
+        help=f"versions that are kept, 1-{MAX_VERSIONS}; no item or Target keeps more",
+    ),
+    Parameter(
+        name="items_deletion_protection",
+        kind=Kind.BOOL,
+        default=False,
+        help="protect new items and Targets against deletion unless they say otherwise",
+    ),
+    Parameter(
+        name="max_rotation_interval_enable",
+        kind=Kind.BOOL,
+        default=False,
+        help="refuse rotation intervals above max-rotation-interval",
+    ),
+    Parameter(
+        name="max_rotation_interval",
+        kind=Kind.INT,
+        default=_ACCOUNT.max_rotation_interval,
+        help=f"the longest rotation interval, {MIN_INTERVAL_DAYS}-{MAX_INTERVAL_DAYS} days",
+    ),
+    Parameter(
+        name="password_length",
+        kind=Kind.INT,
+        default=_ACCOUNT.password_length,
+        help=f"length of generated passwords, {ENTRA_MIN_LENGTH}-{MAX_LENGTH}, unless an item says otherwise",
+    ),
+    Parameter(name="use_capital_letters", kind=Kind.BOOL, default=True, help="capital letters in passwords"),
+    Parameter(name="use_lower_letters", kind=Kind.BOOL, default=True, help="lower letters in passwords"),
+    Parameter(name="use_numbers", kind=Kind.BOOL, default=True, help="digits in passwords"),
+    Parameter(name="use_special_characters", kind=Kind.BOOL, default=True, help="other characters in passwords"),
+    Parameter(name="invalid_characters", kind=Kind.TEXT, default="", help="characters that new names must not have"),
+    Parameter(
+        name="usage_event_enable", kind=Kind.BOOL, default=False, help="send an event for items that nobody reads"
+    ),
+    Parameter(
+        name="usage_event_interval",
+        kind=Kind.INT,
+        default=_ACCOUNT.usage_event_interval,
+        help=f"days without a read before that event, at least {MIN_USAGE_DAYS}",
+    ),
+)
+
 PARAMETERS: Mapping[Subject, tuple[Parameter, ...]] = {"target": TARGET_PARAMETERS, "secret": SECRET_PARAMETERS}
 
 
@@ -396,6 +451,41 @@ def validate(
     problems += rules(values, cannot_tell, given)
     order = {row.name: index for index, row in enumerate(PARAMETERS[subject])}
     problems.sort(key=lambda p: order.get(p.property, len(order)))
+    return values, problems
+
+
+def validate_account(given: Mapping[str, object]) -> tuple[dict[str, Any], list[Problem]]:
+    """The account's settings, normalised and complete, and all failed rules."""
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for row in ACCOUNT_PARAMETERS:
+        raw = given.get(row.name)
+        try:
+            values[row.name] = row.default if raw is None else _normalise(row, raw)
+        except Rejected as refused:
+            problems.append(Problem(property=row.name, code=refused.code, message=refused.message, hint=refused.hint))
+    failed = {problem.property for problem in problems}
+    longest, quiet = values.get("max_rotation_interval"), values.get("usage_event_interval")
+    if isinstance(longest, int) and not MIN_INTERVAL_DAYS <= longest <= MAX_INTERVAL_DAYS:
+        problems.append(
+            Problem(
+                property="max_rotation_interval",
+                code="IntervalOutOfRange",
+                message=f"max_rotation_interval {longest} is not within {MIN_INTERVAL_DAYS}-{MAX_INTERVAL_DAYS} days",
+                hint="max_rotation_interval_enable false takes the bound away",
+            )
+        )
+    if isinstance(quiet, int) and not MIN_USAGE_DAYS <= quiet <= MAX_LIFETIME_DAYS:
+        problems.append(
+            Problem(
+                property="usage_event_interval",
+                code="ParameterInvalid",
+                message=f"usage_event_interval {quiet} is not within {MIN_USAGE_DAYS}-{MAX_LIFETIME_DAYS} days",
+                hint=f"at least {MIN_USAGE_DAYS} days",
+            )
+        )
+    if not failed & {"password_length", *_CLASSES}:
+        problems += _policy_rules(values)
     return values, problems
 
 
@@ -664,9 +754,16 @@ def _password_rules(values: Mapping[str, object], cannot_tell: Collection[str]) 
     himself = values.get("authentication_credentials") == AuthMode.USER
     if himself and values.get("password") is None and "password" not in cannot_tell:
         problems.append(_missing("password", "with use-user-creds the user signs in with the present password"))
+    return [*problems, *_policy_rules(values)]
+
+
+_CLASSES = ("use_capital_letters", "use_lower_letters", "use_numbers", "use_special_characters")
+
+
+def _policy_rules(values: Mapping[str, object]) -> list[Problem]:
+    """That Entra would take passwords like that."""
     length = values.get("password_length")
-    classes = ("use_capital_letters", "use_lower_letters", "use_numbers", "use_special_characters")
-    capitals, lowers, numbers, specials = (values.get(name) is not False for name in classes)
+    capitals, lowers, numbers, specials = (values.get(name) is not False for name in _CLASSES)
     policy = Policy(
         length=length if isinstance(length, int) else DEFAULT_LENGTH,
         capital_letters=capitals,
@@ -677,10 +774,10 @@ def _password_rules(values: Mapping[str, object], cannot_tell: Collection[str]) 
     try:
         policy.check()
     except Rejected as refused:
-        off = next((name for name in classes if values.get(name) is False), "password_length")
+        off = next((name for name in _CLASSES if values.get(name) is False), "password_length")
         culprit = off if len(policy.classes()) < ENTRA_MIN_CLASSES else "password_length"
-        problems.append(Problem(property=culprit, code=refused.code, message=refused.message, hint=refused.hint))
-    return problems
+        return [Problem(property=culprit, code=refused.code, message=refused.message, hint=refused.hint)]
+    return []
 
 
 def _storage_rules(values: Mapping[str, object], cannot_tell: Collection[str]) -> list[Problem]:

@@ -17,6 +17,7 @@ from azure_rotator.domain.model import (
     Account,
     AuditLine,
     Event,
+    Folder,
     Mint,
     RotatedSecret,
     Rotation,
@@ -531,6 +532,27 @@ class UnitOfWork(Protocol):
 
     def drop_version(self, version: Version, audit: AuditLine) -> None:
         """Forget a version of which nothing is to be removed in Azure. Raises: Conflict ``ItemLocked``, it changed."""
+        ...
+
+    # folders
+    def insert_folder(self, folder: Folder, audit: AuditLine) -> None:
+        """Raises: Conflict ``NameConflict``."""
+        ...
+
+    def update_folder(self, folder: Folder, audit: AuditLine) -> None:
+        """Replace the row of revision ``folder.revision - 1``. Raises: Conflict ``ItemLocked``."""
+        ...
+
+    def find_folder(self, name: str) -> Folder | None: ...
+
+    def list_folders(self) -> Sequence[Folder]: ...
+
+    def delete_folder(self, folder: Folder, audit: AuditLine) -> None:
+        """Forget the row of this revision. Raises: Conflict ``ItemLocked``."""
+        ...
+
+    def move(self, items: Sequence[RotatedSecret], folders: Sequence[Folder], audit: Sequence[AuditLine]) -> None:
+        """New names for all of these, in this order, or for none. Raises: Conflict ``ItemLocked``, ``NameConflict``."""
         ...
 
     # the account

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -21,8 +21,10 @@ from azure_rotator.domain.model import (
 )
 from azure_rotator.domain.parameters import CREDENTIAL_OF, SECRET_PARAMETERS, applies, validate
 from azure_rotator.domain.secrettext import SecretText
-from azure_rotator.engine.arguments import Arguments, optional_text
+from azure_rotator.engine.account import refuse_characters, refuse_interval
+from azure_rotator.engine.arguments import Arguments, optional_text, tags
 from azure_rotator.engine.context import Context
+from azure_rotator.engine.folders import retagged
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.preflight import Preflight
@@ -74,6 +76,8 @@ class Changes:
         item_id: str | None = None,
         store_id: str | None = None,
         rotate: bool = False,
+        add_tags: Collection[str] = (),
+        rm_tags: Collection[str] = (),
     ) -> SecretView:
         """Change what is given; None resets to the default; credentials change only when given.
 
@@ -82,6 +86,8 @@ class Changes:
 
         Args:
             rotate: Rotate once, after the change.
+            add_tags: Tags to add to those that it has, or gets by ``changes``.
+            rm_tags: Tags to take away from them.
         """
         item = self._items.find(name=name, item_id=item_id, store_id=store_id)
         view = self._items.view(item)
@@ -93,6 +99,8 @@ class Changes:
         values, problems = validate("secret", {k: v for k, v in merged.items() if v is not None}, unknown=no_credential)
         if problems:
             raise rejection(problems)
+        self._apply_account(item, values, changes)
+        values["tags"] = retagged(tags(values), add=add_tags, remove=rm_tags)
         target = self._c.target_of(item)
         given = self._preflight.given(item.rotator_type, values)
         if given is None and changes.get("api_id") is not None:
@@ -109,6 +117,15 @@ class Changes:
         if rotate:
             self._rotate(item.item_id)
         return self._items.finished(item.item_id)
+
+    def _apply_account(self, item: RotatedSecret, values: dict[str, object], changes: Arguments) -> None:
+        """The account's defaults for what is reset, and its bounds for what is new. Raises: Rejected."""
+        account = self._c.uow.account()
+        values.setdefault("delete_protection", account.items_deletion_protection)
+        if changes.get("rotation_interval") is not None and values.get("rotation_interval") != item.rotation_interval:
+            refuse_interval(account, values.get("rotation_interval"))
+        if values["name"] != item.name:
+            refuse_characters(account, str(values["name"]))
 
     @staticmethod
     def _refuse_immutable(kind: RotatorType, present: Arguments, changes: Arguments) -> None:

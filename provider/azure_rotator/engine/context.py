@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from azure_rotator.domain import kinds
@@ -13,6 +13,7 @@ from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.backoff import MAX_ATTEMPTS
 from azure_rotator.domain.errors import Corrupt, Forbidden, NotFound, RotatorError
 from azure_rotator.domain.model import (
+    Account,
     AuditLine,
     ConnectionType,
     Event,
@@ -202,7 +203,7 @@ class Context:
         present = self.version_value(current) if current else None
         return Job(
             rotation=rotation,
-            item=item,
+            item=with_password_defaults(item, self.uow.account()),
             target=target,
             store_id=self.uow.store_id(),
             acting=self.acting_identity(item, target, present),
@@ -229,6 +230,15 @@ class Context:
 
     def sealed_value(self, version_id: str, number: int, value: SecretText) -> SealedBytes:
         return self.sealer.seal(value, version_place(version_id, number))
+
+
+def with_password_defaults(item: RotatedSecret, account: Account) -> RotatedSecret:
+    """The item with the account's rules for passwords where it has none of its own."""
+    if item.rotator_type is not RotatorType.PASSWORD:
+        return item
+    classes = ("use_capital_letters", "use_lower_letters", "use_numbers", "use_special_characters")
+    open_ones = {name: getattr(account, name) for name in classes if getattr(item, name) is None}
+    return replace(item, password_length=item.password_length or account.password_length, **open_ones)
 
 
 def version_place(version_id: str, number: int) -> SealedFor:

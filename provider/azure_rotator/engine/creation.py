@@ -23,6 +23,7 @@ from azure_rotator.domain.model import (
 from azure_rotator.domain.parameters import SECRET_PARAMETERS, Kind, validate
 from azure_rotator.domain.ports import Adoption, Failure
 from azure_rotator.domain.secrettext import SecretText
+from azure_rotator.engine.account import refuse_characters, refuse_interval
 from azure_rotator.engine.arguments import Arguments, optional_text
 from azure_rotator.engine.context import Context, digest, login_place
 from azure_rotator.engine.foreground import Foreground
@@ -66,6 +67,8 @@ class Creation:
         values, problems = validate("secret", arguments)
         if problems:
             raise rejection(problems)
+        account = self._c.uow.account()
+        values.setdefault("delete_protection", account.items_deletion_protection)
         target = self._items.target_named(str(values["target_name"]))
         kind = RotatorType(str(values["rotator_type"]))
         refuse_unfit(kind, target)
@@ -75,6 +78,8 @@ class Creation:
             mine = self._existing(existing, values, target, given, owner)
             if mine is not None:
                 return self._items.finished(mine)
+        refuse_interval(account, values.get("rotation_interval"))
+        refuse_characters(account, str(values["name"]))
         item = self._new_item(values, target, given, owner)
         held = holdings(item, target)
         look = self._preflight.unchecked if item.skip_dry_run else self._preflight.check

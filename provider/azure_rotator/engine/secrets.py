@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from azure_rotator.domain import rotation as machine
-from azure_rotator.domain.errors import Conflict, NotFound, item_disabled
+from azure_rotator.domain.errors import Conflict, NotFound, RotatorError, item_disabled
 from azure_rotator.domain.kinds import KERBEROS_KEYS, STORAGE_SUFFIXES, storage_account
 from azure_rotator.domain.model import (
     ItemState,
@@ -26,11 +26,24 @@ from azure_rotator.engine.arguments import Arguments
 from azure_rotator.engine.changes import Changes
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.creation import Creation
+from azure_rotator.engine.folders import folder_path, lies_in, refuse_protected_folder
 from azure_rotator.engine.foreground import Foreground, when_locked
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.preflight import Preflight
+from azure_rotator.engine.queries import Query, folders_above
+from azure_rotator.engine.settings import due_at
 from azure_rotator.engine.steps import removable, version_deleted
-from azure_rotator.engine.views import Deletion, Dependents, Field, RotationResult, SecretView, Value, iso
+from azure_rotator.engine.views import (
+    BulkDeletion,
+    Deletion,
+    Dependents,
+    Field,
+    Listing,
+    RotationResult,
+    SecretView,
+    Value,
+    iso,
+)
 
 
 class Secrets:
@@ -64,9 +77,39 @@ class Secrets:
         item_id: str | None = None,
         store_id: str | None = None,
         rotate: bool = False,
+        add_tags: Collection[str] = (),
+        rm_tags: Collection[str] = (),
     ) -> SecretView:
         """See ``Changes.update``."""
-        return self._changes.update(changes, name=name, item_id=item_id, store_id=store_id, rotate=rotate)
+        return self._changes.update(
+            changes,
+            name=name,
+            item_id=item_id,
+            store_id=store_id,
+            rotate=rotate,
+            add_tags=add_tags,
+            rm_tags=rm_tags,
+        )
+
+    def set_state(self, *, name: str, enabled: bool) -> SecretView:
+        """Switch an item off, or on again: then its next rotation counts from the last one, and may be due at once.
+
+        Disabled it is neither read nor rotated. What was begun is finished: a previous secret is retired on its day.
+
+        Raises:
+            NotFound: ``ItemNotFound``.
+            Conflict: ``ItemLocked``.
+        """
+        item = self._items.find(name=name)
+        if item.enabled is enabled:
+            return self._items.view(item)
+        changed = replace(item, enabled=enabled, modified_at=self._c.clock.now(), revision=item.revision + 1)
+        current = machine.current_version(self._c.uow.versions(item.item_id))
+        last_at = item.last_rotation_at or item.created_at
+        changed = replace(changed, next_rotation_at=due_at(changed, last_at, current.expires_at if current else None))
+        state = "Enabled" if enabled else "Disabled"
+        self._c.uow.update_item(changed, self._c.audit("set_item_state", item.name, state=state))
+        return self._items.view(changed)
 
     def rotate(
         self,
@@ -139,7 +182,7 @@ class Secrets:
             RotatorError: Azure refused: the item stays.
         """
         item = self._items.find(name=name, item_id=item_id, store_id=store_id, deleting=True)
-        _refuse_protected(item)
+        self._refuse_protected(item)
         begin = self._items.new_rotation(
             item, self._c.keeper_of(item), Trigger.DELETE, key=f"{item.item_id}/delete/{self._c.new_id()}"
         )
@@ -171,7 +214,7 @@ class Secrets:
             RotatorError: Azure refused: the version stays.
         """
         item = self._items.find(name=name)
-        _refuse_protected(item)
+        self._refuse_protected(item)
         version = _version(item, self._c.uow.versions(item.item_id), number)
         if version.stage is Stage.CURRENT:
             raise Conflict(
@@ -200,7 +243,7 @@ class Secrets:
         item = self._c.uow.find_item(item_id=item_id)
         if item is None:
             raise NotFound("ItemNotFound", "the item was deleted by another process", details={"gone": True})
-        _refuse_protected(item)  # again, on the row whose revision is named: it may have changed while we waited
+        self._refuse_protected(item)  # again, on the row whose revision is named: it may have changed while we waited
         return self._c.uow.begin_delete(begin, revision=item.revision)
 
     def _orphaned(self, path: str, operation: Rotation, *, action: str = "delete_item") -> tuple[str, ...]:
@@ -227,6 +270,56 @@ class Secrets:
             for item in self._c.uow.list_items()
             if item.state in shown and item.name.startswith(prefix)
         ]
+
+    def list_page(self, query: Query) -> Listing:
+        """Items by path that fit every part of the query, and the folders they lie in, made ones included.
+
+        Raises:
+            Rejected: ``NameInvalid``, the path; ``ParameterInvalid``, the token.
+        """
+        shown = {ItemState.ACTIVE, ItemState.DELETING}
+        fitting = [item for item in self._c.uow.list_items() if item.state in shown and query.fits_item(item)]
+        items = [item for item in fitting if query.lies_here(item.name)]
+        folders = {folder.name for folder in self._c.uow.list_folders() if query.fits_folder(folder)}
+        folders |= {folder for item in fitting for folder in folders_above(item.name)}
+        first, page, token = query.page(items)
+        return Listing(
+            items=tuple(self._items.view(item) for item in page),
+            folders=tuple(sorted(f for f in folders if query.shows_folder(f))) if first else (),
+            next_page=token,
+        )
+
+    def delete_many(self, *, names: Sequence[str] = (), path: str | None = None, force: bool = False) -> BulkDeletion:
+        """Delete items, or a folder with everything in it. Every check passes before the first deletion.
+
+        Raises:
+            Conflict: ``DeleteProtected``: nothing was changed anywhere.
+            NotFound: ``ItemNotFound``, alike.
+            RotatorError: Azure refused one: what was deleted before it is in the details.
+        """
+        root = folder_path(path) if path is not None else None
+        items = [self._items.find(name=name, deleting=True) for name in dict.fromkeys(names)]
+        folders = []
+        if root is not None:
+            items += [view.item for view in self.list_all(path=root) if view.item not in items]
+            items += [i for i in (self._c.uow.find_item(name=root),) if i and i.state is ItemState.ACTIVE]
+            folders = [folder for folder in self._c.uow.list_folders() if lies_in(folder.name, root)]
+        if not items and not folders:
+            raise NotFound("ItemNotFound", f'nothing lies in "{root}"', hint="azure-rotator list-items shows what is")
+        for item in items:
+            self._refuse_protected(item)
+        for folder in folders:
+            refuse_protected_folder(self._c, folder.name)
+        done: list[Deletion] = []
+        for item in items:
+            try:
+                done.append(self.delete(item_id=item.item_id, force=force))
+            except RotatorError as refused:
+                refused.details = {**refused.details, "deleted": [one.item_name for one in done], "failed": item.name}
+                raise
+        for folder in folders:
+            self._c.uow.delete_folder(folder, self._c.audit("delete_folder", folder.name))
+        return BulkDeletion(deletions=tuple(done), folders=tuple(folder.name for folder in folders))
 
     def get_value(
         self,
@@ -272,6 +365,15 @@ class Secrets:
             fields=_fields(item, target, chosen, value),
         )
 
+    def _refuse_protected(self, item: RotatedSecret) -> None:
+        if item.delete_protection:
+            raise Conflict(
+                "DeleteProtected",
+                f'"{item.name}" is protected against deletion',
+                hint="set delete_protection to false first",
+            )
+        refuse_protected_folder(self._c, item.name)
+
     def _rotate_for_a_read(self, item: RotatedSecret) -> None:
         """A rotation of this read's own: one that runs already was somebody else's, and is only waited for. A parked
         one runs for nobody; it is taken up."""
@@ -290,15 +392,6 @@ class Secrets:
 def _refuse_disabled(item: RotatedSecret) -> None:
     if not item.enabled:
         raise item_disabled(item.name)
-
-
-def _refuse_protected(item: RotatedSecret) -> None:
-    if item.delete_protection:
-        raise Conflict(
-            "DeleteProtected",
-            f'"{item.name}" is protected against deletion',
-            hint="set delete_protection to false first",
-        )
 
 
 def no_value_yet(item: RotatedSecret) -> NotFound:

@@ -7,8 +7,10 @@ from datetime import datetime
 
 from azure_rotator.domain.model import AuditLine, Event
 from azure_rotator.domain.names import canonical_path
+from azure_rotator.engine.account import Accounts
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.drift import Drift
+from azure_rotator.engine.folders import Folders
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.reconcile import Reconcile
@@ -24,6 +26,8 @@ class Engine:
     Attributes:
         targets: Use cases of Targets.
         secrets: Use cases of Rotated Secrets.
+        folders: Use cases of folders.
+        account: The account's settings.
         runner: ``run(rotation_id)``, for whoever dispatches.
     """
 
@@ -33,6 +37,8 @@ class Engine:
         foreground = Foreground(context, self.runner)
         self.targets = Targets(context)
         self.secrets = Secrets(context, foreground)
+        self.folders = Folders(context)
+        self.account = Accounts(context)
         self._reconcile = Reconcile(context, foreground, Drift(context, foreground, Items(context, foreground)))
 
     @property

@@ -35,9 +35,9 @@ class Settings(TypedDict):
 
 
 def due_at(item: RotatedSecret, last_at: datetime, expires_at: datetime | None) -> datetime | None:
-    """The next due instant of an item whose present credential ends at ``expires_at``."""
+    """The next due instant of an item whose present credential ends at ``expires_at``; a disabled one has none."""
     return next_rotation_at(
-        auto_rotate=item.auto_rotate,
+        auto_rotate=item.auto_rotate and item.enabled,
         interval_days=item.rotation_interval,
         last_at=last_at,
         expires_at=expires_at,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypedDict
 
@@ -13,9 +14,13 @@ from azure_rotator.domain.parameters import is_reference, literal_text, validate
 from azure_rotator.domain.ports import Grants
 from azure_rotator.domain.rotation import versions_kept
 from azure_rotator.domain.secrettext import SealedBytes, SecretText
+from azure_rotator.engine.account import refuse_characters
 from azure_rotator.engine.arguments import Arguments, optional_bool, optional_int, optional_text
 from azure_rotator.engine.context import Context, target_place
-from azure_rotator.engine.views import Finding, TargetView
+from azure_rotator.engine.folders import folder_path, lies_in
+from azure_rotator.engine.preflight import refuse_unfit
+from azure_rotator.engine.queries import PAGE, named_like, page_of
+from azure_rotator.engine.views import Finding, TargetDetails, TargetListing, TargetView
 
 
 class Targets:
@@ -36,7 +41,9 @@ class Targets:
         values, problems = validate("target", arguments)
         if problems:
             raise rejection(problems)
+        values.setdefault("delete_protection", self._c.uow.account().items_deletion_protection)
         name = str(values["name"])
+        refuse_characters(self._c.uow.account(), name)
         existing = self._c.uow.find_target(name=name)
         if existing is not None:
             if owner and existing.owner == owner:
@@ -84,6 +91,9 @@ class Targets:
         values, problems = validate("target", merged, unknown={"client_secret"} if kept_secret else ())
         if problems:
             raise rejection(problems)
+        values.setdefault("delete_protection", self._c.uow.account().items_deletion_protection)
+        if values["name"] != target.name:
+            refuse_characters(self._c.uow.account(), str(values["name"]))
         connection = ConnectionType(str(values["connection_type"]))
         tenant_id = optional_text(values.get("tenant_id"))
         whereabouts = _whereabouts(values)
@@ -116,9 +126,17 @@ class Targets:
         return self._view(changed)
 
     def delete(
-        self, *, name: str | None = None, target_id: str | None = None, store_id: str | None = None
+        self,
+        *,
+        name: str | None = None,
+        target_id: str | None = None,
+        store_id: str | None = None,
+        force: bool = False,
     ) -> TargetView:
         """Forget a Target that no item uses; a tombstone keeps its id known (features 3.16).
+
+        Args:
+            force: Although items use it: their values can still be read, and nothing of them is rotated any more.
 
         Raises:
             NotFound: ``TargetNotFound``; by id: gone already.
@@ -126,19 +144,7 @@ class Targets:
         """
         target = self._find(name=name, target_id=target_id, store_id=store_id)
         view = self._view(target)
-        if target.delete_protection:
-            raise Conflict(
-                "DeleteProtected",
-                f'Target "{target.name}" is protected against deletion',
-                hint="set delete_protection to false first",
-            )
-        if view.items:
-            raise Conflict(
-                "TargetInUse",
-                f'Target "{target.name}" is used by {", ".join(view.items)}',
-                hint="delete these items first",
-                details={"items": list(view.items)},
-            )
+        _refuse_deletion(view, force=force)
         gone = replace(
             target,
             deleted=True,
@@ -147,8 +153,51 @@ class Targets:
             modified_at=self._c.clock.now(),
             revision=target.revision + 1,
         )
-        self._c.uow.update_target(gone, self._c.audit("delete_target", target.name))
+        audit = self._c.audit("delete_target", target.name, left_without=list(view.items))
+        self._c.uow.update_target(gone, audit, although_in_use=force)
         return view
+
+    def delete_many(
+        self, *, names: Sequence[str] = (), path: str | None = None, force: bool = False
+    ) -> list[TargetView]:
+        """Forget Targets by name, or all below a path. Every check passes before the first is forgotten.
+
+        Raises as ``delete``: nothing was changed.
+        """
+        targets = [self._find(name=name, target_id=None, store_id=None) for name in dict.fromkeys(names)]
+        if path is not None:
+            root = folder_path(path)
+            targets = [target for target in self._c.uow.list_targets() if lies_in(target.name, root)]
+            if not targets:
+                raise target_not_found(root)
+        for target in targets:
+            _refuse_deletion(self._view(target), force=force)
+        return [self.delete(target_id=target.target_id, force=force) for target in targets]
+
+    def get_details(self, *, name: str, version: int | None = None) -> TargetDetails:
+        """A Target with its client secret, or one that it had: the only answer that shows it.
+
+        Raises:
+            NotFound: ``TargetNotFound``, ``VersionNotFound``.
+            Rejected: ``ReferenceUnresolved``.
+        """
+        target = self._find(name=name, target_id=None, store_id=None)
+        kept = self._c.uow.target_versions(target.target_id)
+        number = target.version if version is None else version
+        found = next((one for one in kept if one.version == number), None)
+        if found is None and (version is not None or target.connection_type is ConnectionType.CREDENTIALS):
+            raise NotFound(
+                "VersionNotFound",
+                f'Target "{target.name}" has no version {number}',
+                hint="azure-rotator target get --show-versions lists them",
+            )
+        secret: SecretText | None = None
+        if found is not None and found.secret_reference is not None:
+            secret = self._c.references.resolve(found.secret_reference)
+        elif found is not None and found.sealed_secret is not None:
+            secret = self._c.sealer.open(found.sealed_secret, target_place(target.target_id, found.version))
+        self._c.uow.write_audit(self._c.audit("get_target_details", target.name, version=number))
+        return TargetDetails(view=self._view(target), version=number, secret=secret)
 
     def get(self, *, name: str | None = None, target_id: str | None = None, store_id: str | None = None) -> TargetView:
         """Raises: NotFound ``TargetNotFound``, Corrupt ``StoreMismatch``."""
@@ -156,6 +205,23 @@ class Targets:
 
     def list_all(self) -> list[TargetView]:
         return [self._view(target) for target in self._c.uow.list_targets()]
+
+    def list_page(
+        self, *, text: str | None = None, for_rotator: RotatorType | None = None, token: str | None = None
+    ) -> TargetListing:
+        """Targets by name that fit, 1,000 a page.
+
+        Args:
+            text: Only names that contain it, or that it describes with ``*`` and ``?``.
+            for_rotator: Only those that can serve this kind, by what is stored about them.
+            token: ``next_page`` of the page before.
+
+        Raises:
+            Rejected: ``ParameterInvalid``, the token.
+        """
+        found = [t for t in self._c.uow.list_targets() if named_like(t.name, text) and _serves(t, for_rotator)]
+        _, page, after = page_of(found, name=lambda target: target.name, size=PAGE, token=token)
+        return TargetListing(targets=tuple(self._view(target) for target in page), next_page=after)
 
     def test(self, *, name: str) -> list[Finding]:
         """Log in as the Target and say what its grants allow; reads only.
@@ -216,7 +282,43 @@ class Targets:
 
     def _view(self, target: Target) -> TargetView:
         items = self._c.uow.list_items(target_id=target.target_id)
-        return TargetView(target=target, store_id=self._c.uow.store_id(), items=tuple(i.name for i in items))
+        return TargetView(
+            target=target,
+            store_id=self._c.uow.store_id(),
+            items=tuple(i.name for i in items),
+            versions=tuple(self._c.uow.target_versions(target.target_id)),
+        )
+
+
+def _refuse_deletion(view: TargetView, *, force: bool) -> None:
+    """Raises: Conflict ``DeleteProtected``, ``TargetInUse``."""
+    target = view.target
+    if target.delete_protection:
+        raise Conflict(
+            "DeleteProtected",
+            f'Target "{target.name}" is protected against deletion',
+            hint="set delete_protection to false first",
+        )
+    if view.items and not force:
+        raise Conflict(
+            "TargetInUse",
+            f'Target "{target.name}" is used by {", ".join(view.items)}',
+            hint="delete these items first",
+            details={"items": list(view.items)},
+        )
+
+
+def _serves(target: Target, kind: RotatorType | None) -> bool:
+    if kind is None:
+        return True
+    whole = target.subscription_id and target.resource_group_name and target.resource_name
+    if kind is RotatorType.STORAGE_ACCOUNT:
+        return bool(whole)
+    try:
+        refuse_unfit(kind, target)
+    except Rejected:
+        return False
+    return True
 
 
 # By parameter the kinds of items for which it says which credential is meant.

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from azure_rotator.domain import rotation as machine
-from azure_rotator.domain.model import Origin, RotatedSecret, RotatorType, Stage, Target, Version
+from azure_rotator.domain.model import (
+    Account,
+    Folder,
+    Origin,
+    RotatedSecret,
+    RotatorType,
+    Stage,
+    Target,
+    TargetVersion,
+    Version,
+)
 from azure_rotator.domain.parameters import applies
 from azure_rotator.domain.secrettext import SecretText
 
@@ -27,10 +37,16 @@ class TargetView:
     target: Target
     store_id: str
     items: tuple[str, ...] = ()
+    versions: tuple[TargetVersion, ...] = ()
 
-    def facts(self) -> Facts:
+    def facts(self, *, show_versions: bool = False) -> Facts:
         t = self.target
+        versions = [
+            {"version": v.version, "client_secret_id": v.client_secret_id, "creation_date": iso(v.created_at)}
+            for v in self.versions
+        ]
         return {
+            **({"target_versions": versions} if show_versions else {}),
             "target_id": t.target_id,
             "target_name": t.name,
             "target_type": "azure",
@@ -75,6 +91,31 @@ class TargetView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetDetails:
+    """A Target with a client secret of it; None for a cloud identity."""
+
+    view: TargetView
+    version: int
+    secret: SecretText | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetListing:
+    """A page of Targets.
+
+    Args:
+        next_page: The token of the next page; None: this was the last one.
+    """
+
+    targets: tuple[TargetView, ...]
+    next_page: str | None = None
+
+    def facts(self) -> Facts:
+        rows = [view.facts() for view in self.targets]
+        return {"targets": rows, "has_next": self.next_page is not None, "next_page": self.next_page}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SecretView:
     """A Rotated Secret as people and programs see it: everything but its value."""
 
@@ -97,6 +138,12 @@ class SecretView:
     def key_id(self) -> str | None:
         return self.current.key_id if self.current else None
 
+    def brief_facts(self) -> Facts:
+        """What tells one item from another."""
+        names = ("item_name", "item_id", "item_type", "item_state", "is_enabled", "modification_date")
+        every = self.facts()
+        return {**{name: every[name] for name in names}, "rotator_type": self.item.rotator_type.value}
+
     def facts(self, *, show_versions: bool = False) -> Facts:
         i = self.item
         facts: Facts = {
@@ -105,7 +152,7 @@ class SecretView:
             "item_type": "ROTATED_SECRET",
             "item_metadata": i.description,
             "item_tags": list(i.tags),
-            "item_state": i.state.value,
+            "item_state": i.state.value if i.enabled else "disabled",
             "is_enabled": i.enabled,
             "auto_rotate": i.auto_rotate,
             "rotation_interval": i.rotation_interval,
@@ -263,6 +310,74 @@ class RotationResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FolderView:
+    """A folder that somebody made.
+
+    Args:
+        items: How many items lie in it, at any depth.
+    """
+
+    folder: Folder
+    items: int
+
+    def facts(self) -> Facts:
+        f = self.folder
+        return {
+            "folder_name": f.name,
+            "folder_id": f.folder_id,
+            "description": f.description,
+            "tags": list(f.tags),
+            "delete_protection": f.delete_protection,
+            "creation_date": iso(f.created_at),
+            "modification_date": iso(f.modified_at),
+            "items": self.items,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """Old names and the new ones."""
+
+    moved: Mapping[str, str]
+
+    def facts(self) -> Facts:
+        return {"moved": [{"from": before, "to": after} for before, after in self.moved.items()]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountView:
+    """The account's settings, and the items whose interval is above its cap."""
+
+    account: Account
+    above_max: tuple[str, ...]
+
+    def facts(self) -> Facts:
+        settings = {name: value for name, value in asdict(self.account).items() if name != "revision"}
+        return {**settings, "items_above_max_rotation_interval": list(self.above_max)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A page of items and the folders they lie in.
+
+    Args:
+        next_page: The token of the next page; None: this was the last one.
+    """
+
+    items: tuple[SecretView, ...]
+    folders: tuple[str, ...]
+    next_page: str | None = None
+
+    def facts(self, *, minimal: bool = False) -> Facts:
+        return {
+            "items": [view.brief_facts() if minimal else view.facts() for view in self.items],
+            "folders": list(self.folders),
+            "has_next": self.next_page is not None,
+            "next_page": self.next_page,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dependents:
     """Who may still use the values of an item.
 
@@ -304,6 +419,17 @@ class Deletion:
             "left_in_azure": list(self.left_in_azure),
             "orphans": list(self.orphans),
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkDeletion:
+    """What a delete of many did: of each item, and the folders that were made and are gone with them."""
+
+    deletions: tuple[Deletion, ...]
+    folders: tuple[str, ...] = ()
+
+    def facts(self) -> Facts:
+        return {"items": [one.facts() for one in self.deletions], "folders": list(self.folders)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,6 +114,8 @@ def _changed(subject: Subject, row: Parameter, olds: Bag, news: Bag) -> bool:
     if row.name == "api_id" and (new is None or _is_current(olds, new)):
         return False  # removed, or what a rotation or an update made current by now
     old = olds.get(row.name)
+    if row.name == "delete_protection" and old is False and new is None:
+        return False  # an older release filled it in; now the account says what is not said
     # An older release did not write a property that it did not know: then it has its default.
     return not _same(row.default if old is None else old, row.default if new is None else new)
 

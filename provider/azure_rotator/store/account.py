@@ -9,7 +9,6 @@ from azure_rotator.domain.model import Account, AuditLine
 from azure_rotator.store import audit as audit_rows
 from azure_rotator.store import tables
 from azure_rotator.store.connect import Database
-from azure_rotator.store.faults import RuleBroken
 
 _ACCOUNT = tables.columns_of(tables.account, Account)
 _ONLY = 1
@@ -27,16 +26,17 @@ class AccountRows:
 
     def update_account(self, account: Account, audit: AuditLine) -> None:
         values = tables.values_of(account)
-        changed = update(tables.account).where(tables.account.c.revision == account.revision - 1).values(values)
-        try:
-            with self._db.writing() as connection:
-                if account.revision == 1:
-                    connection.execute(insert(tables.account).values({**values, "account_id": _ONLY}))
-                elif connection.execute(changed).rowcount != 1:
-                    raise _changed_meanwhile()
-                audit_rows.add_line(connection, audit)
-        except RuleBroken:
-            raise _changed_meanwhile() from None
+        with self._db.writing() as connection:
+            # The first change finds no row to lock: the store's own row stands for it.
+            connection.execute(select(tables.meta.c.store_id).with_for_update())
+            present = connection.execute(select(tables.account.c.revision)).scalar_one_or_none()
+            if (present or 0) != account.revision - 1:
+                raise _changed_meanwhile()
+            if present is None:
+                connection.execute(insert(tables.account).values({**values, "account_id": _ONLY}))
+            else:
+                connection.execute(update(tables.account).values(values))
+            audit_rows.add_line(connection, audit)
 
 
 def _changed_meanwhile() -> Conflict:

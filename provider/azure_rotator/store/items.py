@@ -95,7 +95,7 @@ class ItemRows:
     def update_item(self, item: RotatedSecret, audit: AuditLine, *, holdings: Collection[str] | None = None) -> None:
         try:
             with self._db.writing() as connection:
-                _replace_settings(connection, item)
+                replace_settings(connection, item)
                 if holdings is not None:
                     drop_holdings(connection, item.item_id)
                     _hold(connection, item.item_id, holdings)
@@ -111,7 +111,7 @@ class ItemRows:
         )
         try:
             with self._db.writing() as connection:
-                _replace_settings(connection, item)
+                replace_settings(connection, item)
                 if connection.execute(statement).rowcount != 1:
                     raise changed_meanwhile(item.name)
                 audit_rows.add_line(connection, audit)
@@ -211,7 +211,8 @@ class ItemRows:
         )
 
 
-def _replace_settings(connection: Connection, item: RotatedSecret) -> None:
+def replace_settings(connection: Connection, item: RotatedSecret) -> None:
+    """Write the settings of the row of revision ``item.revision - 1``. Raises: Conflict ``ItemLocked``."""
     values = {name: value for name, value in tables.values_of(item).items() if name not in _NOT_SETTINGS}
     statement = (
         update(tables.items)

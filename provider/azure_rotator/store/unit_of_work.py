@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from azure_rotator.store.account import AccountRows
 from azure_rotator.store.audit import AuditRows
 from azure_rotator.store.connect import Database
+from azure_rotator.store.folders import FolderRows
 from azure_rotator.store.items import ItemRows
 from azure_rotator.store.journal import JournalRows
 from azure_rotator.store.leases import Leases
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from azure_rotator.domain.ports import UnitOfWork
 
 
-class SqlUnitOfWork(TargetRows, ItemRows, AccountRows, AuditRows, JournalRows, Leases, Steps):
+class SqlUnitOfWork(TargetRows, ItemRows, FolderRows, AccountRows, AuditRows, JournalRows, Leases, Steps):
     """Implements ``ports.UnitOfWork``: one method per state change, each one transaction. Safe to share by threads.
 
     Opened by ``opening.open_store``::

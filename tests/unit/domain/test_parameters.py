@@ -73,7 +73,7 @@ def codes(problems: list[Problem]) -> list[tuple[str, str]]:
         pytest.param("secret", {"tags": ["a", "b"]}, "tags", ("a", "b"), id="tags become a tuple"),
         pytest.param("secret", {}, "tags", (), id="no tags"),
         pytest.param("secret", {}, "auto_rotate", False, id="no automatic rotation unless asked for"),
-        pytest.param("secret", {}, "delete_protection", False, id="no protection unless asked for"),
+        pytest.param("secret", {"delete_protection": "true"}, "delete_protection", True, id="protection if asked for"),
         pytest.param("secret", {"revoke_after": "0"}, "revoke_after", "0", id="revoke at once"),
         pytest.param("secret", {"description": ""}, "description", "", id="an empty description"),
         pytest.param("target", {}, "connection_type", "credentials", id="a target has credentials"),
