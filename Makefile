@@ -45,7 +45,7 @@ check: $(VENV) ## Lint, format, types, layers, acceptance rows, lock, our own ru
 	$(BIN)/python -m tools.docs --check
 	$(BIN)/python -m pytest --collect-only --rows-check -q
 
-bench: $(VENV) ## Measure: imports, start-up, the sandbox
+bench: $(VENV) ## Measure: imports, start-up, the sandbox, a rotation
 	@$(BIN)/python -m tests.benchmarks
 
 bench-quick: $(VENV) ## The same with few rounds: does it run, is the order of magnitude right

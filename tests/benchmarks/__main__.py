@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from tests.benchmarks import sandbox
+from tests.benchmarks import rotation, sandbox
 
 BIN = Path(sys.executable).parent
 PYTHON = sys.executable
@@ -93,6 +93,7 @@ def main() -> int:
             line += f"  {ratio:6.2f}  {case.limit or '':>6}  {case.floor}{'  OVER THE LIMIT' if over else ''}"
         print(line)
     sandbox.report(quick=quick)
+    rotation.report(quick=quick)
     return 0 if passed else 1
 
 
