@@ -75,7 +75,7 @@ def _show_counts(counted: dict[str, int], secrets: list[SecretInfo], as_json: bo
         click.echo(json.dumps(counted))
         return
     for name, number in counted.items():
-        click.echo(f"{name.replace('_', ' '):<16}{number}")
+        click.echo(f"{name.replace('_', ' '):<18}{number}")
 
 
 def _show_secrets(secrets: list[SecretInfo], as_json: bool) -> None:

@@ -18,6 +18,8 @@ CREATIONS = frozenset({"graph.addPassword", "graph.addServicePrincipalPassword"}
 REMOVALS = frozenset({"graph.removePassword", "graph.removeServicePrincipalPassword"})
 REGENERATIONS = frozenset({"arm.regenerateKey"})
 PASSWORD_CHANGES = frozenset({"graph.updateUser", "graph.changePassword"})
+PASSWORD = "password"  # noqa: S105 (a word)
+"""The ``key_id`` of an entry that set a user's password; an update of his name has none."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class Entry:
         object_id: object id of the application or service principal it was about.
         account: name of the storage account it was about.
         user: user principal name or object id of the user it was about, as the caller wrote it.
-        key_id: the secret it made, removed or logged in with, or the name of the storage key.
+        key_id: the secret it made, removed or logged in with, the name of the storage key, or ``password``.
         display_name: the name of the secret it made or removed.
         error: the code it was refused with (``Authorization_RequestDenied``, ``AADSTS7000215``).
         accepted: whether a login was given a token; None for anything else.
@@ -126,7 +128,8 @@ def count(entries: Iterable[dict[str, Any]]) -> dict[str, int]:
     for entry in entries:
         counted["requests"] += 1
         for name, operations in kinds.items():
-            counted[name] += entry["committed"] and entry["operation"] in operations
+            done = entry["committed"] and entry["operation"] in operations
+            counted[name] += done and (operations is not PASSWORD_CHANGES or entry["key_id"] == PASSWORD)
         told_once = entry["operation"] in CREATIONS | REGENERATIONS
         counted["undelivered"] += entry["committed"] and told_once and not entry["delivered"]
         counted["logins"] += entry["accepted"] is True

@@ -19,6 +19,7 @@ from azure_sandbox import odata
 from azure_sandbox.directory import Directory
 from azure_sandbox.directory_roles import DIRECTORY_ROLES, RESETTERS, may_reset
 from azure_sandbox.exchange import Answer, Call, Operation, operation
+from azure_sandbox.journal import PASSWORD
 from azure_sandbox.people import User, is_refused
 from azure_sandbox.permissions import ENABLE_USERS, PASSWORD_PROFILE, UPDATE_USERS
 from azure_sandbox.resources import directory_role_resource, user_resource
@@ -130,6 +131,7 @@ class Users:
         user.name = asked.get("displayName", user.name)
         if value is not None:
             user.set_password(value, at=call.now, origin="reset", force_change=force_change)
+            call.entry.key_id = PASSWORD
         if value is not None or set(asked) - {"passwordProfile"}:
             self._directory.save(user)
             call.entry.committed = True
@@ -152,6 +154,7 @@ class Users:
         self._check_password(call, user, body["newPassword"])
         user.set_password(body["newPassword"], at=call.now, origin="change", force_change=False)
         self._directory.save(user)
+        call.entry.key_id = PASSWORD
         call.entry.committed = True
         return Answer(status=204, headers=answers.headers(call))
 

@@ -180,7 +180,7 @@ def test_journal_lists_counts_and_finds_orphans(run: Run):
     assert (counted["creations"], counted["removals"], counted["orphans"]) == (1, 0, 0)
     assert json.loads(run("journal", "--counts", "--json", "--managed", "").stdout)["orphans"] == 1
     assert "orphans" not in json.loads(run("journal", "--counts", "--json").stdout)
-    assert "creations       1" in run("journal", "--counts").stdout.splitlines()
+    assert "creations         1" in run("journal", "--counts").stdout.splitlines()
     [line] = [line for line in run("journal", "--managed", "").stdout.splitlines() if made in line]
     assert line.split() == ["billing-api", made, "mine", "minted", "valid", line.split()[5], "orphan"]
     for line in run("journal", "--secrets", "--json").stdout.splitlines():

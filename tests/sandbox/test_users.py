@@ -248,6 +248,7 @@ def test_the_permission_for_passwords_changes_nothing_else(azure: Azure, setter,
     assert azure.graph("PATCH", f"/users/{user.object_id}", writer, json=body).status_code == 204
     told = azure.control.user(user.upn)
     assert (told.name, told.enabled) == ("Somebody else", False)
+    assert azure.control.counts(user=user.upn)["password_changes"] == 0
 
 
 @pytest.mark.parametrize(
