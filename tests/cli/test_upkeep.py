@@ -207,10 +207,12 @@ def _key_files(terminal: Terminal) -> list[str]:
 
 
 def test_another_key_opens_what_was_sealed_before_and_seals_from_then_on(stocked: Terminal):
+    stocked.told("target", "update", "azure", "-n", "t", "--client-secret", "-", stdin="its second")
+    sealed = stocked.told("db", "check", "--json").json["sealed_values"]
     before = stocked.told("key", "show", "--json").json
     old = stocked.key_file.read_bytes()
     said = stocked.told("key", "rotate", "--json")
-    assert said.json["values"] == 2
+    assert said.json["values"] == sealed >= 3, "what the Target had before is sealed, too"
     kept = Path(said.json["old_key_file"])
     assert _key_files(stocked) == ["store.key", f"store.key.{before['key_id']}.old"]
     assert (kept.read_bytes(), _mode(kept), _mode(stocked.key_file)) == (old, 0o600, 0o600)
@@ -220,7 +222,7 @@ def test_another_key_opens_what_was_sealed_before_and_seals_from_then_on(stocked
     assert (after["store_id"], after["belongs_to_store"]) == (before["store_id"], True)
     assert stocked.told(*VALUE).out == "made-up-too\n"
     stocked.told(*offline_item("another", key=7), stdin="sealed under the new one")
-    assert stocked.told("db", "check", "--json").json["sealed_values"] == 3
+    assert stocked.told("db", "check", "--json").json["sealed_values"] == sealed + 1
     shutil.copy(kept, stocked.key_file)
     refused(stocked(*VALUE), "StoreKeyWrong", 1, "another key")
 
@@ -347,7 +349,7 @@ def test_a_change_of_the_key_may_be_cut_off_anywhere(
 def test_a_store_in_order(stocked: Terminal):
     done = stocked.told("db", "check", "--json").json
     assert done["problems"] == []
-    assert done["sealed_values"] == 2
+    assert done["sealed_values"] >= 2
     assert (done["rows"]["items"], done["rows"]["targets"], done["rows"]["versions"]) == (1, 1, 1)
     assert done["store_id"] == stocked.told("key", "show", "--json").json["store_id"]
     assert "made-up" not in stocked.told("db", "check").out

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, func, select, text, update
+from sqlalchemy import Column, Connection, and_, func, literal, select, text, true, update
 
 from azure_rotator.domain.errors import Corrupt, Rejected, RotatorError, Unavailable
 from azure_rotator.domain.model import AuditLine
@@ -25,12 +25,18 @@ from azure_rotator.store.connect import Database
 from azure_rotator.store.faults import sqlite_fault
 from azure_rotator.store.location import locate
 
-# Sealed column -> the column with the version that it is sealed for, where there is one. The row is the primary key's.
-PLACES: Mapping[Column[Any], Column[Any] | None] = {
-    tables.targets.c.sealed_secret: tables.targets.c.version,
-    tables.items.c.sealed_login: None,
-    tables.mints.c.sealed_evidence: None,
-    tables.versions.c.sealed_value: tables.versions.c.number,
+# Sealed column -> the place that its values are sealed for: the table's name, the row's id, the version where there is
+# one. What a Target had is sealed as the Target's own.
+PLACES: Mapping[Column[Any], tuple[str, Column[Any], Column[Any] | None]] = {
+    tables.targets.c.sealed_secret: ("targets", tables.targets.c.target_id, tables.targets.c.version),
+    tables.target_versions.c.sealed_secret: (
+        "targets",
+        tables.target_versions.c.target_id,
+        tables.target_versions.c.version,
+    ),
+    tables.items.c.sealed_login: ("items", tables.items.c.item_id, None),
+    tables.mints.c.sealed_evidence: ("mints", tables.mints.c.mint_id, None),
+    tables.versions.c.sealed_value: ("versions", tables.versions.c.version_id, tables.versions.c.number),
 }
 # What only somebody who writes is told.
 _OF_THE_COPY = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
@@ -78,8 +84,9 @@ def change_key(
             )
         count = 0
         for column, place, value in _sealed(connection):
-            row = column.table.primary_key.columns[0] == place.row
-            connection.execute(update(column.table).where(row).values({column: reseal(value, place)}))
+            _, row, version = PLACES[column]
+            here = and_(row == place.row, true() if version is None else version == place.version)
+            connection.execute(update(column.table).where(here).values({column: reseal(value, place)}))
             count += 1
         connection.execute(update(tables.meta).values(key_check=new))
         audit_rows.add_line(connection, audit)
@@ -156,13 +163,12 @@ def copy_file(url: str, to: Path) -> int:
 
 
 def _sealed(connection: Connection) -> Iterator[tuple[Column[Any], SealedFor, SealedBytes]]:
-    for column, version in PLACES.items():
-        (key,) = column.table.primary_key.columns
-        wanted = (key, column) if version is None else (key, column, version)
-        rows = connection.execute(select(*wanted).where(column.is_not(None)).order_by(key)).all()
-        for row in rows:
-            place = SealedFor(table=column.table.name, row=row[0], version=row[2] if version is not None else 0)
-            yield column, place, row[1]
+    for column, (table, row, version) in PLACES.items():
+        wanted = select(row, literal(0) if version is None else version, column)
+        for place_row, place_version, value in connection.execute(
+            wanted.where(column.is_not(None)).order_by(row)
+        ).all():
+            yield column, SealedFor(table=table, row=place_row, version=place_version), value
 
 
 def _damage(connection: Connection) -> Iterator[str]:
