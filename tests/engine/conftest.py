@@ -10,12 +10,14 @@ from tests.engine.world import World, worlds
 from tests.plugins.azure import App
 
 
-@pytest.fixture
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.full)])
 def empty_world(
     request: pytest.FixtureRequest, azure: Sandbox, tmp_path: Path, control: Control, rotator: App, workload: App
 ) -> Iterator[World]:
-    """A store without a row, beside a tenant with a rotator and a workload that it owns."""
-    yield from worlds(tmp_path, control, rotator, workload, seed=request.node.nodeid)
+    """A store without a row, beside a tenant with a rotator and a workload that it owns. On SQLite; what takes longer
+    runs everything on PostgreSQL, too."""
+    server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
+    yield from worlds(tmp_path, control, rotator, workload, seed=request.node.nodeid, server=server)
 
 
 @pytest.fixture

@@ -14,16 +14,18 @@ import random
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import psycopg
 import pytest
 
 from azure_rotator.cloud import ArmStorageKeys, EntraLogin, EntraUsers, GraphDirectory
 from azure_rotator.config import Settings
+from azure_rotator.crypto.keyring import create_key_file, make_key
 from azure_rotator.domain.errors import RotatorError
 from azure_rotator.domain.model import AuditLine, Rotation, RotationState, Stage, Version
 from azure_rotator.domain.ports import Claim, Clock, Directory, Observer, StorageKeys, UnitOfWork, Users
@@ -35,6 +37,8 @@ from azure_rotator.store import opening
 from azure_rotator.wiring import make_engine, open_store
 from azure_sandbox.testing import Control, JournalEntry
 from tests.plugins.azure import App
+from tests.plugins.postgres import Postgres
+from tests.store.inspection import outside_of
 
 TARGET = "/azure/prod"
 ITEM = "/prod/billing"
@@ -199,8 +203,19 @@ class Process:
 class World:
     """See the module. ``process()`` opens the same store again, as another process would."""
 
-    def __init__(self, folder: Path, control: Control, rotator: App, workload: App, *, seed: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        control: Control,
+        rotator: App,
+        workload: App,
+        *,
+        seed: str,
+        server: Postgres | None = None,
+    ) -> None:
         self.folder = folder
+        self._server = server
+        self._urls: dict[str, str] = {}
         self.control = control
         self.rotator = rotator
         self.workload = workload
@@ -249,9 +264,18 @@ class World:
         self._stack.close()
 
     def settings(self, store: str = "main") -> Settings:
-        return Settings(
-            store_url=f"sqlite:///{self.folder}/{store}/store.db", key_file=self.folder / "keys" / f"{store}.key"
-        )
+        return Settings(store_url=self._url(store), key_file=self.folder / "keys" / f"{store}.key")
+
+    def _url(self, store: str) -> str:
+        """SQLite makes its file and key by itself; a server's database is made here, with its key."""
+        if self._server is None:
+            return f"sqlite:///{self.folder}/{store}/store.db"
+        if store not in self._urls:
+            self._urls[store] = url = self._server.create()
+            self._stack.callback(self._server.drop, url)
+            key_file = self.folder / "keys" / f"{store}.key"
+            create_key_file(key_file, make_key(SeededEntropy(f"{self._seed} {store}")), store_folder=None)
+        return self._urls[store]
 
     # --- given
 
@@ -283,15 +307,17 @@ class World:
 
     def locked_store(self, *_: object, **__: object) -> Callable[[], None]:
         """A ``before`` of the store: the method meets another program's lock until the driver gives up."""
-        other = sqlite3.connect(self.folder / "main" / "store.db", isolation_level=None, check_same_thread=False)
-        other.execute("BEGIN IMMEDIATE")
-        return other.close
+        if self._server is None:
+            other = sqlite3.connect(self.folder / "main" / "store.db", isolation_level=None, check_same_thread=False)
+            other.execute("BEGIN IMMEDIATE")
+            return other.close
+        program = psycopg.connect(self._url("main"))
+        program.execute("LOCK TABLE rotations, permits, versions, items, audit IN SHARE ROW EXCLUSIVE MODE")
+        return program.close
 
     def expire_leases(self) -> None:
         """Every lease has run out: as if its worker had slept."""
-        with closing(sqlite3.connect(self.folder / "main" / "store.db")) as connection, connection:
-            connection.execute("UPDATE rotations SET lease_until = 1 WHERE lease_until IS NOT NULL")
-            connection.execute("UPDATE permits SET lease_until = 1 WHERE lease_until IS NOT NULL")
+        outside_of(self._url("main")).run_out_leases()
 
     # --- then: the store
 
@@ -315,14 +341,13 @@ class World:
         return self.engine.audit(action=action)
 
     def tables(self, *, without: Collection[str] = (), store: str = "main") -> dict[str, list[tuple[Any, ...]]]:
-        """Every row of the store's file, to compare before and after."""
-        with closing(sqlite3.connect(self.folder / store / "store.db")) as connection:
-            names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            return {
-                name: connection.execute(f"SELECT * FROM {name} ORDER BY 1").fetchall()  # noqa: S608
-                for name in names
-                if name not in without
-            }
+        """Every row of the store, to compare before and after."""
+        outside = outside_of(self._url(store))
+        return {
+            name: outside.execute(f"SELECT * FROM {name} ORDER BY 1")  # noqa: S608 - names from the schema
+            for name in outside.everything()
+            if name not in without
+        }
 
     # --- then: Azure
 
@@ -374,8 +399,10 @@ def refused(ask: Callable[..., object], *arguments: Any, **named: Any) -> Rotato
     return error.value
 
 
-def worlds(folder: Path, control: Control, rotator: App, workload: App, *, seed: str) -> Iterator[World]:
-    world = World(folder, control, rotator, workload, seed=seed)
+def worlds(
+    folder: Path, control: Control, rotator: App, workload: App, *, seed: str, server: Postgres | None = None
+) -> Iterator[World]:
+    world = World(folder, control, rotator, workload, seed=seed, server=server)
     try:
         yield world
     finally:
