@@ -152,6 +152,20 @@ def test_a_target_without_a_secret_of_its_own(
     assert world.requests() == []
 
 
+@row("F38")
+def test_a_reference_that_would_override_the_rotated_secret_is_refused_before_anything_is_minted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    create_own(world)
+    monkeypatch.setenv("ROTATOR", world.rotator.secret)
+    world.engine.targets.update({"client_secret": "env:ROTATOR"}, name=TARGET)
+    error = refused(world.rotate, OWN)
+    assert (error.code, error.exit_code) == ("TargetSecretExternal", 2)
+    assert "env:ROTATOR" in error.message
+    assert world.writes() == []
+    assert world.logs_in(world.rotator.secret, world.rotator)
+
+
 def test_one_item_a_target(world: World):
     create_own(world)
     before = world.tables()

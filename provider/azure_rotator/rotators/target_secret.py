@@ -12,13 +12,25 @@ from functools import partial
 from azure_rotator.domain.errors import Forbidden, NotFound, Rejected
 from azure_rotator.domain.grants import OWNED_APPLICATIONS, may_change_applications
 from azure_rotator.domain.kinds import application_identity
-from azure_rotator.domain.ports import Adoption, Application, Job, PasswordCredential, Subject
+from azure_rotator.domain.ports import Adoption, Application, Job, PasswordCredential, Plan, Subject
 from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.rotators.app_secret import AppSecretRotator, begins_with
 
 
 class TargetSecretRotator(AppSecretRotator):
     """The ``Rotator`` for a Target's own client secret."""
+
+    def prepare(self, job: Job) -> Plan:
+        """Refuse to mint what nobody would use: a reference given to the Target since then wins over what is stored,
+        and whoever keeps it there would bring the old value back (F38)."""
+        if job.target.secret_reference is not None:
+            raise Rejected(
+                "TargetSecretExternal",
+                f'the client secret of Target "{job.target.name}" is the reference {job.target.secret_reference} now: '
+                "it would override a rotated one",
+                hint="give the Target the secret itself again, or delete this item and rotate it where it is kept",
+            )
+        return super().prepare(job)
 
     def examine(self, subject: Subject) -> Adoption | None:
         secret = subject.acting.secret
