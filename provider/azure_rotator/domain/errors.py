@@ -40,6 +40,7 @@ EXIT_CODES: Mapping[str, int] = {
     "IntervalOutOfRange": 2,
     "IntervalAboveAccountMax": 2,
     "GraceIntervalInvalid": 2,
+    "HourOutOfRange": 2,
     "StorageKeyNameInvalid": 2,
     "PasswordPolicyInvalid": 2,
     "LifetimeTooShort": 2,

@@ -7,11 +7,13 @@ the replaced version. Pure.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 
 from azure_rotator.domain.errors import Rejected
 from azure_rotator.domain.model import AuthMode, RotatedSecret, RotatorType, StorageKeyMode, Target
 from azure_rotator.domain.ports import Identity, StorageAccount
+from azure_rotator.domain.schedule import overlap
 from azure_rotator.domain.secrettext import SecretText
 
 CLIENT_SECRETS = frozenset({RotatorType.API_KEY, RotatorType.TARGET})
@@ -45,6 +47,18 @@ def retention(kind: RotatorType, mode: StorageKeyMode | None) -> Retention:
 
 def retention_of(item: RotatedSecret) -> Retention:
     return retention(item.rotator_type, item.storage_key_mode)
+
+
+def stays_until_the_next(item: RotatedSecret) -> bool:
+    """Whether a replaced client secret has no date of its own: the next rotation retires it (features 3.6)."""
+    return item.grace_rotation and item.grace_rotation_interval is None
+
+
+def overlap_of(item: RotatedSecret) -> timedelta:
+    """How long a replaced client secret of the item stays valid; the longest it may, where that has no date."""
+    if not item.grace_rotation:
+        return overlap(item.revoke_after, item.rotation_interval)
+    return timedelta(days=item.grace_rotation_interval or item.rotation_interval or 0)
 
 
 def proofs_in_a_row(item: RotatedSecret) -> int:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from azure_rotator.domain.errors import Problem, Rejected
 from azure_rotator.domain.kinds import STORAGE_SUFFIXES
-from azure_rotator.domain.model import Account, AuthMode, ConnectionType, RotatorType, StorageKeyMode
+from azure_rotator.domain.model import Account, AuthMode, ConnectionType, GraceTiming, RotatorType, StorageKeyMode
 from azure_rotator.domain.names import canonical_path, is_guid
 from azure_rotator.domain.passwords import (
     DEFAULT_LENGTH,
@@ -100,6 +100,7 @@ CREDENTIAL_OF: Mapping[RotatorType, str] = {RotatorType.API_KEY: "api_key", Rota
 MAX_LIFETIME_DAYS = 3_650
 MAX_VERSIONS = 300
 MIN_USAGE_DAYS = 90
+LAST_HOUR = 23
 STORAGE_KEY_NAMES = ("key1", "key2", "kerb1", "kerb2")
 
 _NAME = Parameter(
@@ -277,6 +278,33 @@ SECRET_PARAMETERS: tuple[Parameter, ...] = (
         rotators=_CLIENT_SECRETS,
         help="how long a replaced client secret stays valid: 0, or a whole number with s, m, h or d; "
         "24h unless set (interval 1: 12h)",
+    ),
+    Parameter(
+        name="grace_rotation",
+        kind=Kind.BOOL,
+        rotators=_CLIENT_SECRETS,
+        help="keep the replaced client secret valid for a grace of days, instead of revoke-after",
+    ),
+    Parameter(
+        name="grace_rotation_interval",
+        kind=Kind.INT,
+        rotators=_CLIENT_SECRETS,
+        help="days of grace, from 1 to below the interval (with timing before: below half of it, and required); left "
+        "out: until the next rotation",
+    ),
+    Parameter(
+        name="grace_rotation_hour",
+        kind=Kind.INT,
+        rotators=_CLIENT_SECRETS,
+        help="hour of the day, 0-23, at which the grace ends",
+    ),
+    Parameter(
+        name="grace_rotation_timing",
+        kind=Kind.ENUM,
+        rotators=_CLIENT_SECRETS,
+        choices=tuple(GraceTiming),
+        help="after (the default): the grace follows a due date; before: it comes before it, so that the first "
+        "rotation is earlier by the grace. A change mints one fresh secret",
     ),
     Parameter(
         name="rotate_on_create",
@@ -604,6 +632,12 @@ def _integer(row: Parameter, raw: object) -> int:
         return number
     if number is None:
         raise Rejected("ParameterInvalid", f"{row.name} {_echo(raw)} is not a whole number")
+    if row.name == "grace_rotation_hour" and not 0 <= number <= LAST_HOUR:
+        raise Rejected(
+            "HourOutOfRange",
+            f"grace_rotation_hour {_echo(raw)} is no hour of the day",
+            hint=f"0-{LAST_HOUR}; it is an hour, not a number of hours",
+        )
     if row.name == "max_versions" and not 1 <= number <= MAX_VERSIONS:
         raise Rejected(
             "ParameterInvalid",
@@ -698,7 +732,45 @@ def _secret_rules(
                     hint=f"at most {longest}: the interval less a day (interval 1: 12h)",
                 )
             )
+    if rotator is None or rotator in _CLIENT_SECRETS:
+        problems += _grace_rules(values, cannot_tell)
     problems += _lifetime_rules(values)
+    return problems
+
+
+def _grace_rules(values: Mapping[str, object], cannot_tell: Collection[str]) -> list[Problem]:
+    """Both are valid for less than an interval; before a due date for less than half of one (features 3.6)."""
+    interval, grace = values.get("rotation_interval"), values.get("grace_rotation_interval")
+    before = values.get("grace_rotation_timing") == GraceTiming.BEFORE
+    on = values.get("grace_rotation") is True
+    wrong: str | None = None
+    if isinstance(grace, int) and grace < 1:
+        wrong = f"grace_rotation_interval {_echo(grace)} is not at least a day"
+    elif isinstance(grace, int) and isinstance(interval, int) and grace >= interval:
+        wrong = f"grace_rotation_interval {grace} is not below the interval of {interval} days"
+    elif before and isinstance(grace, int) and isinstance(interval, int) and 2 * grace >= interval:
+        wrong = f"grace_rotation_interval {grace} is not below half of the interval of {interval} days"
+    elif before and on and grace is None and "grace_rotation_interval" not in cannot_tell:
+        wrong = "grace_rotation_timing before needs a grace_rotation_interval"
+    problems: list[Problem] = []
+    if wrong is not None:
+        problems.append(
+            Problem(
+                property="grace_rotation_interval",
+                code="GraceIntervalInvalid",
+                message=wrong,
+                hint="from 1 to below the interval; with timing before below half of it",
+            )
+        )
+    if on and values.get("revoke_after") is not None:
+        problems.append(
+            Problem(
+                property="revoke_after",
+                code="ParameterIrrelevant",
+                message="revoke_after has no meaning with grace_rotation: the grace says how long both are valid",
+                hint="leave one of them out",
+            )
+        )
     return problems
 
 
@@ -719,7 +791,12 @@ def _lifetime_rules(values: Mapping[str, object]) -> list[Problem]:
             )
         ]
     needed = timedelta(days=interval if isinstance(interval, int) and values.get("auto_rotate") is True else 0)
-    if isinstance(revoke_after, str | None) and (revoke_after is None or duration_seconds(revoke_after) is not None):
+    graceful = values.get("grace_rotation") is True
+    grace = values.get("grace_rotation_interval")
+    if graceful:
+        both = grace if isinstance(grace, int) else interval
+        needed += timedelta(days=both if isinstance(both, int) else 0)
+    elif isinstance(revoke_after, str | None) and (revoke_after is None or duration_seconds(revoke_after) is not None):
         needed += overlap(revoke_after, interval if isinstance(interval, int) else None)
     if timedelta(days=lifetime) >= needed:
         return []

@@ -180,13 +180,13 @@ class Retirement:
 
 
 def retirement(
-    versions: Sequence[Version], published: Version, *, keeping: Retention, overlap: timedelta, now: datetime
+    versions: Sequence[Version], published: Version, *, keeping: Retention, overlap: timedelta | None, now: datetime
 ) -> Retirement:
     """What a publication does to the versions before it, by kind.
 
-    Client secrets: the replaced one lives on for the overlap. At most two managed secrets of an item stay valid: a
-    previous one still valid is retired now, the third-secret rule (features 3.6). One whose time has come keeps its
-    date: it may be gone from Azure already.
+    Client secrets: the replaced one lives on for the overlap; None: until the next publication. At most two managed
+    secrets of an item stay valid: a previous one still valid is retired now, the third-secret rule (features 3.6). One
+    whose time has come keeps its date: it may be gone from Azure already.
 
     Storage keys and passwords: whatever the same key, or user, had before is gone since the new one was made. The other
     key of a pair stays valid until its turn.
@@ -198,7 +198,9 @@ def retirement(
         case Retention.OVERLAP:
             early = tuple(v.version_id for v in previous if v.retire_at is None or v.retire_at > now)
             return Retirement(
-                replaced_version_id=replaced, retire_at=now + overlap if current else None, retire_early=early
+                replaced_version_id=replaced,
+                retire_at=now + overlap if current and overlap is not None else None,
+                retire_early=early,
             )
         case Retention.ALTERNATE | Retention.REPLACED:
             before = [*previous, *([current] if current else ())]

@@ -10,6 +10,7 @@ from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.errors import Conflict, Problem, rejection
 from azure_rotator.domain.kinds import holdings
 from azure_rotator.domain.model import (
+    GraceTiming,
     Origin,
     RotatedSecret,
     RotationState,
@@ -114,6 +115,8 @@ class Changes:
             )
         if credential is not None and given is not None:
             self._change_credential(changed, target, credential, given)
+        if _other_timing(item, changed) and changed.enabled:
+            self._mint_afresh(changed, target)
         if rotate:
             self._rotate(item.item_id)
         return self._items.finished(item.item_id)
@@ -161,7 +164,9 @@ class Changes:
         changed = replace(item, **settings(values))
         current = machine.current_version(versions)
         last_at = item.last_rotation_at or item.created_at
-        return replace(changed, next_rotation_at=due_at(changed, last_at, current.expires_at if current else None))
+        first = current is None or current.number <= 1
+        ends_at = current.expires_at if current else None
+        return replace(changed, next_rotation_at=due_at(changed, last_at, ends_at, first=first))
 
     def _checked_credential(
         self, item: RotatedSecret, target: Target, values: Arguments, given: SecretText
@@ -229,6 +234,13 @@ class Changes:
         self._foreground.drive(rotation.rotation_id)
         self._remember(item.item_id, credential)
 
+    def _mint_afresh(self, item: RotatedSecret, target: Target) -> None:
+        """Another timing of the grace begins with one fresh credential; those before keep their dates (3.6, F68)."""
+        key = f"{item.item_id}/timing/{item.revision}"
+        operation = self._c.uow.insert_rotation(self._items.new_rotation(item, target, Trigger.UPDATE, key=key))
+        self._c.uow.hasten(operation.rotation_id, self._c.clock.now())
+        self._foreground.drive(operation.rotation_id, resume=True)
+
     def _remember(self, item_id: str, credential: _GivenCredential) -> None:
         """What was adopted is what the user names from now on: a repeated create names it, too."""
         item = self._c.uow.find_item(item_id=item_id)
@@ -236,6 +248,14 @@ class Changes:
             return
         fresh = replace(item, api_id=credential.api_id, revision=item.revision + 1, modified_at=self._c.clock.now())
         self._c.uow.update_item(fresh, self._c.audit("update_item", item.name, key_id=credential.key_id))
+
+
+def _other_timing(before: RotatedSecret, after: RotatedSecret) -> bool:
+    """Whether an item that rotates gracefully does so at the other end of the due date."""
+    if not (before.grace_rotation and after.grace_rotation):
+        return False
+    default = GraceTiming.AFTER
+    return (before.grace_rotation_timing or default) is not (after.grace_rotation_timing or default)
 
 
 def _same(present: object, asked: object) -> bool:

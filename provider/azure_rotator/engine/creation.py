@@ -85,7 +85,7 @@ class Creation:
         look = self._preflight.unchecked if item.skip_dry_run else self._preflight.check
         adoption = look(item, target, given)
         if adoption is not None:
-            item = replace(item, next_rotation_at=due_at(item, item.created_at, adoption.expires_at))
+            item = replace(item, next_rotation_at=due_at(item, item.created_at, adoption.expires_at, first=True))
         rotation, version = self._first_operation(item, target, adoption, rotate=values.get("rotate_on_create") is True)
         audit = self._c.audit("create_item", item.name)
         if rotation.state is RotationState.DONE:
@@ -128,7 +128,7 @@ class Creation:
             arguments_digest=_arguments_digest(values, target),
             **chosen,
         )
-        return replace(item, next_rotation_at=due_at(item, now, None))
+        return replace(item, next_rotation_at=due_at(item, now, None, first=True))
 
     def _first_operation(
         self, item: RotatedSecret, target: Target, adoption: Adoption | None, *, rotate: bool

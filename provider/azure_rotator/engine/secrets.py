@@ -106,7 +106,9 @@ class Secrets:
         changed = replace(item, enabled=enabled, modified_at=self._c.clock.now(), revision=item.revision + 1)
         current = machine.current_version(self._c.uow.versions(item.item_id))
         last_at = item.last_rotation_at or item.created_at
-        changed = replace(changed, next_rotation_at=due_at(changed, last_at, current.expires_at if current else None))
+        first = current is None or current.number <= 1
+        ends_at = current.expires_at if current else None
+        changed = replace(changed, next_rotation_at=due_at(changed, last_at, ends_at, first=first))
         state = "Enabled" if enabled else "Disabled"
         self._c.uow.update_item(changed, self._c.audit("set_item_state", item.name, state=state))
         return self._items.view(changed)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TypedDict
 
-from azure_rotator.domain.model import AuthMode, RotatedSecret, StorageKeyMode
-from azure_rotator.domain.schedule import next_rotation_at, overlap
+from azure_rotator.domain.kinds import overlap_of
+from azure_rotator.domain.model import AuthMode, GraceTiming, RotatedSecret, StorageKeyMode
+from azure_rotator.domain.schedule import next_rotation_at
 from azure_rotator.engine.arguments import Arguments, days, optional_bool, optional_int, optional_text, tags
 
 
@@ -32,22 +33,33 @@ class Settings(TypedDict):
     use_special_characters: bool | None
     max_versions: int | None
     keep_prev_version: bool | None
+    grace_rotation: bool
+    grace_rotation_interval: int | None
+    grace_rotation_hour: int | None
+    grace_rotation_timing: GraceTiming | None
 
 
-def due_at(item: RotatedSecret, last_at: datetime, expires_at: datetime | None) -> datetime | None:
-    """The next due instant of an item whose present credential ends at ``expires_at``; a disabled one has none."""
+def due_at(item: RotatedSecret, last_at: datetime, expires_at: datetime | None, *, first: bool) -> datetime | None:
+    """The next due instant of an item whose present credential ends at ``expires_at``; a disabled one has none.
+
+    Args:
+        first: It has not been rotated yet: a grace that lies before the due date brings this one forward (3.6).
+    """
+    brought = item.grace_rotation and item.grace_rotation_timing is GraceTiming.BEFORE and first
+    forward = (item.grace_rotation_interval or 0) if brought else 0
     return next_rotation_at(
         auto_rotate=item.auto_rotate and item.enabled,
-        interval_days=item.rotation_interval,
+        interval_days=None if item.rotation_interval is None else item.rotation_interval - forward,
         last_at=last_at,
         expires_at=expires_at,
-        overlap_for=overlap(item.revoke_after, item.rotation_interval),
+        overlap_for=overlap_of(item),
     )
 
 
 def settings(values: Arguments) -> Settings:
     """The settings that these arguments stand for."""
     mode = optional_text(values.get("storage_key_mode"))
+    timing = optional_text(values.get("grace_rotation_timing"))
     return Settings(
         name=str(values["name"]),
         authentication=AuthMode(str(values["authentication_credentials"])),
@@ -68,4 +80,8 @@ def settings(values: Arguments) -> Settings:
         use_special_characters=optional_bool(values.get("use_special_characters")),
         max_versions=optional_int(values.get("max_versions")),
         keep_prev_version=optional_bool(values.get("keep_prev_version")),
+        grace_rotation=values.get("grace_rotation") is True,
+        grace_rotation_interval=optional_int(values.get("grace_rotation_interval")),
+        grace_rotation_hour=optional_int(values.get("grace_rotation_hour")),
+        grace_rotation_timing=GraceTiming(timing) if timing else None,
     )

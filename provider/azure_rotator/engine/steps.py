@@ -12,7 +12,14 @@ from datetime import datetime, timedelta
 from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.backoff import listed_delay, proof_delay
 from azure_rotator.domain.errors import Forbidden, LeaseLost, NotFound, Rejected, RotatorError, Unavailable
-from azure_rotator.domain.kinds import CLIENT_SECRETS, Retention, acts_as_itself, retention_of
+from azure_rotator.domain.kinds import (
+    CLIENT_SECRETS,
+    Retention,
+    acts_as_itself,
+    overlap_of,
+    retention_of,
+    stays_until_the_next,
+)
 from azure_rotator.domain.model import (
     AuditLine,
     Mint,
@@ -37,7 +44,7 @@ from azure_rotator.domain.ports import (
     TargetSwitch,
 )
 from azure_rotator.domain.rotation import Step
-from azure_rotator.domain.schedule import credential_life, overlap
+from azure_rotator.domain.schedule import credential_life
 from azure_rotator.engine.context import Context, mint_place, target_place
 from azure_rotator.engine.settings import due_at
 from azure_rotator.engine.views import iso
@@ -104,7 +111,7 @@ class Steps:
         life = credential_life(
             auto_rotate=work.item.auto_rotate,
             interval_days=work.item.rotation_interval,
-            overlap_for=self._overlap(work.item),
+            overlap_for=overlap_of(work.item),
             wanted_days=work.item.credential_lifetime,
             limit_days=plan.longest_life_days,
         )
@@ -232,10 +239,15 @@ class Steps:
         if pending is None:
             raise NotFound("CredentialNotFound", f'the pending version of "{work.item.name}" is missing')
         now = self._c.clock.now()
-        overlap_for = timedelta() if work.rotation.revoke_now else self._overlap(work.item)
+        overlap_for = None if stays_until_the_next(work.item) else overlap_of(work.item)
+        if work.rotation.revoke_now:
+            overlap_for = timedelta()
         change = machine.retirement(
             work.versions, pending, keeping=retention_of(work.item), overlap=overlap_for, now=now
         )
+        if work.rotation.trigger is Trigger.UPDATE and pending.origin is Origin.MINTED:
+            # Another timing of the grace: what is valid keeps its date (features 3.6, F68).
+            change = replace(change, retire_early=tuple(v for v in change.retire_early if not _dated(work, v)))
         keep = machine.versions_kept(work.item, self._c.uow.account())
         publication = Publication(
             version_id=pending.version_id,
@@ -247,7 +259,7 @@ class Steps:
             target=self._switch(work, pending),
             unproven=_unproven(work),
             published_at=now,
-            next_rotation_at=due_at(work.item, now, pending.expires_at),
+            next_rotation_at=due_at(work.item, now, pending.expires_at, first=work.rotation.trigger is Trigger.CREATE),
             next_attempt_at=change.retire_at or now,
             event=self._c.event(work.rotation, work.item, "rotated-secret-success", "rotated", pending.number),
             audit=self._c.audit(
@@ -365,9 +377,6 @@ class Steps:
         )
         return False
 
-    def _overlap(self, item: RotatedSecret) -> timedelta:
-        return overlap(item.revoke_after, item.rotation_interval)
-
 
 def removable(item: RotatedSecret, version: Version) -> bool:
     """Whether deleting the item removes this credential: what was minted, and what a rotation already replaced. Storage
@@ -377,6 +386,10 @@ def removable(item: RotatedSecret, version: Version) -> bool:
     if item.rotator_type is RotatorType.TARGET and version.stage is Stage.CURRENT:
         return False
     return version.origin is Origin.MINTED or version.stage is Stage.PREVIOUS
+
+
+def _dated(work: Work, version_id: str) -> bool:
+    return any(v.version_id == version_id and v.retire_at is not None for v in work.versions)
 
 
 def _limit_told(refused: RotatorError, versions: Sequence[Version]) -> RotatorError:

@@ -181,6 +181,7 @@ class SecretView:
             "rotator_status": i.rotator_status.value if i.rotator_status else None,
             "last_rotation_error": f"{i.error_code}: {i.error_text}" if i.error_code else None,
             "next_attempt_at": iso(self.next_attempt_at),
+            "next_auto_rotate_type": self._comes_first(),
             "managed_by": origin[current.origin] if current else None,
             **self._credential(),
             "key_id": self.key_id,
@@ -192,6 +193,14 @@ class SecretView:
             "rotate_on_read": i.rotate_on_read,
             "password_policy": self._password_policy(),
         }
+
+    def _comes_first(self) -> str | None:
+        """What happens next by itself: a ``rotation``, or the end of a ``grace``; None: neither."""
+        due = self.item.next_rotation_at
+        ends = [v.retire_at for v in self.versions if v.stage is Stage.PREVIOUS and v.retire_at is not None]
+        if ends and (due is None or min(ends) <= due):
+            return "grace"
+        return None if due is None else "rotation"
 
     def _credential(self) -> Facts:
         """What tells the item's credential from another one, and what only its kind has."""
@@ -238,6 +247,10 @@ class SecretView:
             "app_id": i.app_id or None,
             "api_id": i.api_id,
             "revoke_after": i.revoke_after,
+            "grace_rotation": i.grace_rotation or None,
+            "grace_rotation_interval": i.grace_rotation_interval,
+            "grace_rotation_hour": i.grace_rotation_hour,
+            "grace_rotation_timing": i.grace_rotation_timing.value if i.grace_rotation_timing else None,
             "credential_lifetime": i.credential_lifetime,
             "username": i.username,
             "storage_account_key_name": i.storage_key_name,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pulumi
 import pulumi.dynamic
 
-from azure_rotator.domain.model import AuthMode, RotatorType, StorageKeyMode
+from azure_rotator.domain.model import AuthMode, GraceTiming, RotatorType, StorageKeyMode
 from azure_rotator.resources.inputs import COMPUTED, SECRET_OUTPUTS
 from azure_rotator.resources.marking import marked, owner_of
 from azure_rotator.resources.providers import RotatedSecretProvider
@@ -48,6 +48,10 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
     auto_rotate: pulumi.Output[bool]
     rotation_interval: pulumi.Output[int | None]
     revoke_after: pulumi.Output[str | None]
+    grace_rotation: pulumi.Output[bool | None]
+    grace_rotation_interval: pulumi.Output[int | None]
+    grace_rotation_hour: pulumi.Output[int | None]
+    grace_rotation_timing: pulumi.Output[str | None]
     rotate_on_create: pulumi.Output[bool]
     rotate_on_read: pulumi.Output[bool]
     credential_lifetime: pulumi.Output[int | None]
@@ -98,6 +102,10 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
         auto_rotate: pulumi.Input[bool] | None = None,
         rotation_interval: pulumi.Input[int] | None = None,
         revoke_after: pulumi.Input[str] | None = None,
+        grace_rotation: pulumi.Input[bool] | None = None,
+        grace_rotation_interval: pulumi.Input[int] | None = None,
+        grace_rotation_hour: pulumi.Input[int] | None = None,
+        grace_rotation_timing: pulumi.Input[str | GraceTiming] | None = None,
         rotate_on_create: pulumi.Input[bool] | None = None,
         rotate_on_read: pulumi.Input[bool] | None = None,
         credential_lifetime: pulumi.Input[int] | None = None,
@@ -148,6 +156,11 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
             rotation_interval: Days between rotations, 1-365.
             revoke_after: How long a replaced client secret stays valid: ``0``, or a whole number with ``s``, ``m``,
                 ``h`` or ``d``. 24h unless set (interval 1: 12h).
+            grace_rotation: Keep a replaced client secret valid for a grace, instead of ``revoke_after``.
+            grace_rotation_interval: Days of grace, below ``rotation_interval``; left out: until the next rotation.
+            grace_rotation_hour: Hour of the day, 0-23, at which the grace ends.
+            grace_rotation_timing: ``after`` (the default) or ``before`` the due date; ``before`` needs the interval,
+                below half of ``rotation_interval``. A change mints one fresh secret.
             rotate_on_create: Rotate an adopted credential as soon as it is taken.
             rotate_on_read: Rotate before each get-value.
             credential_lifetime: Days that a minted client secret lives.
@@ -198,6 +211,10 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
                 "auto_rotate": auto_rotate,
                 "rotation_interval": rotation_interval,
                 "revoke_after": revoke_after,
+                "grace_rotation": grace_rotation,
+                "grace_rotation_interval": grace_rotation_interval,
+                "grace_rotation_hour": grace_rotation_hour,
+                "grace_rotation_timing": grace_rotation_timing,
                 "rotate_on_create": rotate_on_create,
                 "rotate_on_read": rotate_on_read,
                 "credential_lifetime": credential_lifetime,

@@ -13,7 +13,7 @@ from functools import partial
 
 from azure_rotator.domain.errors import Forbidden, NotFound, Rejected
 from azure_rotator.domain.grants import OWNED_APPLICATIONS, may_change_applications, may_change_every_application
-from azure_rotator.domain.kinds import application_identity
+from azure_rotator.domain.kinds import application_identity, overlap_of
 from azure_rotator.domain.model import Mint
 from azure_rotator.domain.names import Stamp
 from azure_rotator.domain.ownership import orphans, own_stamps
@@ -33,7 +33,7 @@ from azure_rotator.domain.ports import (
     Subject,
     UnitOfWork,
 )
-from azure_rotator.domain.schedule import credential_life, overlap
+from azure_rotator.domain.schedule import credential_life
 from azure_rotator.domain.secrettext import SecretText
 
 # AADSTS number of a login by an application that the tenant does not know (any more).
@@ -87,7 +87,7 @@ class AppSecretRotator:
         credential_life(
             auto_rotate=item.auto_rotate,
             interval_days=item.rotation_interval,
-            overlap_for=overlap(item.revoke_after, item.rotation_interval),
+            overlap_for=overlap_of(item),
             limit_days=self._longest_life_days(subject.acting, application),
         )
 

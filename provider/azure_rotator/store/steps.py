@@ -304,7 +304,7 @@ class Steps:
                 error_code=failure.code,
                 error_text=failure.text,
             )
-            _give_its_date_back(connection, claim)
+            _give_its_date_back(connection, claim, at)
             audit_rows.add_line(connection, audit)
 
     def _advance(self, connection: Connection, claim: Claim, at: datetime, **changes: Any) -> tuple[str, Trigger]:
@@ -388,19 +388,32 @@ def _as_asked_by_now(connection: Connection, claim: Claim, publication: Publicat
     return replace(publication, retire_at=at)
 
 
-def _give_its_date_back(connection: Connection, claim: Claim) -> None:
-    """A version that was to go now goes when the rotation that replaced it says."""
-    doomed = select(rotations.c.replaced_version_id).where(rotations.c.rotation_id == claim.rotation_id)
+def _give_its_date_back(connection: Connection, claim: Claim, at: datetime) -> None:
+    """A version that was to go now goes when the rotation that replaced it says; if that is done, with the next one.
+
+    One rotation later it is the third of its item, and was passed over as one that goes anyway: then it is due.
+    """
+    doomed_id = select(rotations.c.replaced_version_id).where(rotations.c.rotation_id == claim.rotation_id)
+    doomed = connection.execute(
+        select(versions.c.version_id, versions.c.item_id, versions.c.number).where(
+            versions.c.version_id == doomed_id.scalar_subquery(), versions.c.stage == Stage.PREVIOUS
+        )
+    ).one_or_none()
+    if doomed is None:
+        return
+    later = select(versions.c.version_id).where(
+        versions.c.item_id == doomed.item_id, versions.c.stage == Stage.PREVIOUS, versions.c.number > doomed.number
+    )
+    if connection.execute(later).first() is not None:
+        _retire_early(connection, doomed.item_id, [doomed.version_id], at)
+        return
     waits = select(rotations.c.next_attempt_at).where(
-        rotations.c.replaced_version_id == versions.c.version_id,
+        rotations.c.replaced_version_id == doomed.version_id,
         rotations.c.trigger != Trigger.DELETE_VERSION,
         rotations.c.state == RotationState.PUBLISHED,
     )
-    connection.execute(
-        update(versions)
-        .where(versions.c.version_id == doomed.scalar_subquery(), versions.c.stage == Stage.PREVIOUS)
-        .values(retire_at=func.coalesce(waits.scalar_subquery(), versions.c.retire_at))
-    )
+    retire_at = connection.execute(waits).scalar_one_or_none()
+    connection.execute(update(versions).where(versions.c.version_id == doomed.version_id).values(retire_at=retire_at))
 
 
 def _forget_version(connection: Connection, claim: Claim, item_id: str) -> None:
@@ -430,10 +443,12 @@ def _retire_early(connection: Connection, item_id: str, version_ids: Sequence[st
         update(rotations)
         .where(
             rotations.c.item_id == item_id,
-            rotations.c.state == RotationState.PUBLISHED,
+            # One that left its old secret to the next rotation is done, and goes on now.
+            rotations.c.state.in_([RotationState.PUBLISHED, RotationState.DONE]),
+            rotations.c.trigger.not_in([Trigger.DELETE, Trigger.DELETE_VERSION]),
             rotations.c.replaced_version_id.in_(version_ids),
         )
-        .values(next_attempt_at=at)
+        .values(state=RotationState.PUBLISHED, next_attempt_at=at)
     )
 
 
