@@ -10,6 +10,7 @@ system is needed. Started by root it serves as the user ``pgserver``, who must b
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import shutil
 import tempfile
@@ -76,6 +77,9 @@ def postgres() -> Iterator[Postgres]:
     # who has to get in.
     folder = Path(tempfile.mkdtemp(prefix="azr-pg-", dir=memory if roomy else "/tmp"))
     folder.chmod(0o755)
+    # The package looks for its lock once more when the process ends, and makes its folder anew. What is registered
+    # first runs last.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "run" / "python_PostgresServer").mkdir(mode=0o700, parents=True)  # where its lock lies, else in /tmp
     (folder / "run").chmod(0o700)
     with pytest.MonkeyPatch.context() as patch:
