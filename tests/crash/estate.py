@@ -148,6 +148,11 @@ class Estate:
     def given_key_id(self) -> str:
         return self.key_id_of("given")
 
+    @property
+    def own_key_id(self) -> str:
+        """Of the Target's own secret."""
+        return next(s.key_id for s in self.lab.control.secrets(self.rotator.app_id))
+
     def key_id_of(self, display_name: str) -> str:
         return next(s.key_id for s in self.lab.control.secrets(self.app_id) if s.display_name == display_name)
 

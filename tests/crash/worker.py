@@ -61,6 +61,10 @@ READS = frozenset(
         "operations",
         "held_key_ids",
         "find_mint",
+        "account",
+        "target_versions",
+        "find_folder",
+        "list_folders",
         "lanes",
     }
 )
