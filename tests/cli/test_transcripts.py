@@ -370,7 +370,7 @@ version_deleted: -1
 revoked: -
 left_in_azure: {boot}
 orphans: -
-! note: adopted and never rotated, so left in Azure: {boot}
+! note: left in Azure as it is: {boot}
 """,
         **place.names,
         secret=place.workload.secret,
