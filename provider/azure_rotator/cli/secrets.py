@@ -202,8 +202,7 @@ def delete(call: Invocation, /, name: str | None, version: str | None, force_del
     if done.orphans:
         call.console.warn(f"left in Azure, and nobody's now: {', '.join(done.orphans)}; remove them by hand")
     if done.left_in_azure:
-        why = "adopted and never rotated" if number is None else "valid until its turn"
-        call.console.say(f"note: {why}, so left in Azure: {', '.join(done.left_in_azure)}")
+        call.console.say(f"note: left in Azure as it is: {', '.join(done.left_in_azure)}")
 
 
 def _ask_for_name(call: Invocation, who: Dependents) -> None:
