@@ -147,6 +147,13 @@ def test_made_folders_are_listed_with_those_of_items(world: World):
     assert error.code == "NameConflict"
 
 
+@row("AK-16")
+def test_a_failed_create_leaves_no_folder(world: World, control: Control):
+    control.add_fault("graph.addPassword", app=world.workload.app_id, preset="denied", times=None)
+    assert refused(world.create, name="/x/y/s").code == "AzurePermissionMissing"
+    assert listed(world) == ([], [])
+
+
 @row("B-04")
 def test_a_list_shows_what_fits_all_that_is_given(world: World):
     adopted(world, "/prod/a", tags=["red"])

@@ -307,6 +307,17 @@ def test_delete_removes_what_was_minted_and_nothing_else(target, item, later, wo
     later.of(AzureTargetProvider()).delete(target.id, target.bag)
 
 
+@row("AK-66")
+def test_adopt_takes_over_what_the_command_line_made(secrets, target, secret_inputs, outside, workload):
+    given = {name: value for name, value in secret_inputs.items() if name not in {"owner", "target_id"}}
+    made = outside.secrets.create(given)
+    before = workload.live_key_ids()
+    taken = secrets.made({**secret_inputs, "adopt": True, "description": "from now on in the program"})
+    assert (taken.id, taken.bag["key_id"]) == (made.item.item_id, made.key_id)
+    assert outside.secrets.describe(item_id=taken.id).item.description == "from now on in the program"
+    assert workload.live_key_ids() == before
+
+
 @row("AK-53")
 def test_delete_stops_at_protection(secrets, target, secret_inputs, later, workload):
     item = secrets.made({**secret_inputs, "delete_protection": True})

@@ -128,6 +128,13 @@ _KEEP_PREV_VERSION = Parameter(
     help="keep versions before the current one; as the account says unless set. What is still valid in Azure is kept",
 )
 
+_ADOPT = Parameter(
+    name="adopt",
+    kind=Kind.BOOL,
+    only="pulumi",
+    help="take over the {subject} of that name that the command line made, without its credential",
+)
+
 TARGET_PARAMETERS: tuple[Parameter, ...] = (
     _NAME,
     Parameter(
@@ -170,6 +177,7 @@ TARGET_PARAMETERS: tuple[Parameter, ...] = (
         only="pulumi",
         help="change it to send client_secret again",
     ),
+    _ADOPT,
     _DESCRIPTION,
     _DELETE_PROTECTION,
     _MAX_VERSIONS,
@@ -347,6 +355,7 @@ SECRET_PARAMETERS: tuple[Parameter, ...] = (
         name="credential_version", kind=Kind.INT, only="pulumi", help="change it to send api_key or password again"
     ),
     Parameter(name="rotation_trigger", kind=Kind.TEXT, only="pulumi", help="change it to rotate now"),
+    _ADOPT,
 )
 
 _ACCOUNT = Account()

@@ -20,7 +20,7 @@ from azure_rotator.domain.model import (
     Trigger,
     Version,
 )
-from azure_rotator.domain.parameters import SECRET_PARAMETERS, Kind, validate
+from azure_rotator.domain.parameters import CREDENTIAL_OF, SECRET_PARAMETERS, Kind, validate
 from azure_rotator.domain.ports import Adoption, Failure
 from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.account import refuse_characters, refuse_interval
@@ -64,6 +64,9 @@ class Creation:
             Rejected: Every failed rule at once; nothing was changed.
             RotatorError: Anything else; no item and no minted credential is left, or reconcile removes it.
         """
+        taken = self._taken_over(arguments, owner)
+        if taken is not None:
+            return taken
         values, problems = validate("secret", arguments)
         if problems:
             raise rejection(problems)
@@ -101,6 +104,44 @@ class Creation:
                 raise
         self._c.uow.write_audit(self._c.audit("create_assoc_target_item", item.name, target=target.name))
         return self._items.finished(item.item_id)
+
+    def _taken_over(self, arguments: Arguments, owner: str) -> SecretView | None:
+        """With ``adopt`` the item of that name belongs to this owner from now on, without its secret (features 4).
+
+        Returns: None when there is nothing to take over: then it is created.
+
+        Raises:
+            Conflict: ``NameConflict``, another program's item, or one of another type, Target or credential.
+        """
+        if arguments.get("adopt") is not True or not owner:
+            return None
+        values, problems = validate("secret", arguments, unknown={"api_id", *CREDENTIAL_OF.values()})
+        if problems:
+            raise rejection(problems)
+        existing = self._c.uow.find_item(name=str(values["name"]))
+        if existing is None or (existing.owner == owner and existing.state is not ItemState.ACTIVE):
+            return None
+        target = self._items.target_named(str(values["target_name"]))
+        same = self._same_credential(replace(existing, api_id=None), values, target)
+        foreign = existing.owner not in {"", owner}
+        if foreign or existing.state is not ItemState.ACTIVE or not same:
+            whose = (
+                f"belongs to {existing.owner}"
+                if existing.owner not in {"", owner}
+                else "is of another type, Target or credential"
+            )
+            raise Conflict(
+                "NameConflict",
+                f'the item "{existing.name}" {whose}: it is not taken over',
+                hint="describe-item shows what it is",
+            )
+        mine = replace(existing, owner=owner, revision=existing.revision + 1, modified_at=self._c.clock.now())
+        if existing.owner != owner:  # else a killed deploy is repeated
+            self._c.uow.update_item(mine, self._c.audit("adopt_item", mine.name, owner=owner))
+        # What the program does not say stays as it is.
+        said = {name: value for name, value in values.items() if arguments.get(name) is not None}
+        self._adjust(mine.item_id, {name: value for name, value in said.items() if name not in _IDENTITY})
+        return self._items.finished(mine.item_id)
 
     def _new_item(self, values: Arguments, target: Target, given: SecretText | None, owner: str) -> RotatedSecret:
         now = self._c.clock.now()

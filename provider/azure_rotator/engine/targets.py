@@ -38,6 +38,9 @@ class Targets:
             Rejected: Every failed rule at once.
             Conflict: ``NameConflict``.
         """
+        taken = self._taken_over(arguments, owner)
+        if taken is not None:
+            return taken
         values, problems = validate("target", arguments)
         if problems:
             raise rejection(problems)
@@ -234,6 +237,30 @@ class Targets:
         return [Finding(need="login", result="ok"), _application_secrets(grants)]
 
     # --- private --------------------------------------------------------------------------------------------------
+
+    def _taken_over(self, arguments: Arguments, owner: str) -> TargetView | None:
+        """With ``adopt`` the Target of that name belongs to this owner from now on, and keeps its credential.
+
+        Returns: None when there is nothing to take over: then it is created.
+
+        Raises:
+            Conflict: ``NameConflict``, another program's Target.
+        """
+        if arguments.get("adopt") is not True or not owner:
+            return None
+        values, problems = validate("target", arguments, unknown={"client_secret"})
+        if problems:
+            raise rejection(problems)
+        existing = self._c.uow.find_target(name=str(values["name"]))
+        if existing is None:
+            return None
+        if existing.owner not in {"", owner}:
+            raise _name_taken(existing.name)
+        mine = replace(existing, owner=owner, revision=existing.revision + 1, modified_at=self._c.clock.now())
+        if existing.owner != owner:  # else a killed deploy is repeated
+            self._c.uow.update_target(mine, self._c.audit("adopt_target", mine.name, owner=owner))
+        said = {name: value for name, value in values.items() if arguments.get(name) is not None and name != "adopt"}
+        return self.update(said, target_id=mine.target_id)
 
     def _refuse_move(self, target: Target, view: TargetView, values: Arguments) -> None:
         """What tells an item's credential from another one stays while items use the Target. Raises: Conflict."""

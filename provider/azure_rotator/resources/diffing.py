@@ -34,7 +34,7 @@ EFFECTS: Mapping[Subject, Mapping[str, Effect]] = {
 }
 """The table, by property."""
 
-NOT_SENT = frozenset({"client_secret_version", "credential_version", "rotation_trigger"})
+NOT_SENT = frozenset({"adopt", "client_secret_version", "credential_version", "rotation_trigger"})
 """Arguments that only say when to do something."""
 
 
@@ -111,6 +111,8 @@ def _changed(subject: Subject, row: Parameter, olds: Bag, news: Bag) -> bool:
         return _credential_changed(new, olds)
     if is_unknown(new):
         return True
+    if row.name == "adopt":
+        return False  # only how it began
     if row.name == "api_id" and (new is None or _is_current(olds, new)):
         return False  # removed, or what a rotation or an update made current by now
     old = olds.get(row.name)

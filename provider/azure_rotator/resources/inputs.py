@@ -99,7 +99,9 @@ def check(subject: Subject, olds: Bag, news: Bag) -> tuple[dict[str, Any], list[
     filled = {name: news[name] for name in FILLED_IN[subject] if name in news}
     given = {name: value for name, value in news.items() if name not in FILLED_IN[subject]}
     unknown = {name: value for name, value in given.items() if is_unknown(value)}
-    untold = _kept(subject, olds) - given.keys() if olds else set()
+    # What is taken over has its credential already; if there is nothing to take over, the engine asks for it.
+    known = olds or news.get("adopt") is True
+    untold = _kept(subject, olds or news) - given.keys() if known else set()
     values, problems = validate(subject, given, unknown=unknown.keys() | untold)
     return {**_wire(values), **unknown, **filled}, problems
 

@@ -68,6 +68,7 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
     max_versions: pulumi.Output[int | None]
     keep_prev_version: pulumi.Output[bool | None]
     skip_dry_run: pulumi.Output[bool]
+    adopt: pulumi.Output[bool | None]
     owner: pulumi.Output[str]
     item_id: pulumi.Output[str]
     store_id: pulumi.Output[str]
@@ -122,6 +123,7 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
         max_versions: pulumi.Input[int] | None = None,
         keep_prev_version: pulumi.Input[bool] | None = None,
         skip_dry_run: pulumi.Input[bool] | None = None,
+        adopt: pulumi.Input[bool] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Declare a Rotated Secret.
@@ -178,6 +180,8 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
             max_versions: Versions that are kept, 1-300; the account's number unless set, and never more than that.
             keep_prev_version: Keep versions before the current one; as the account says unless set.
             skip_dry_run: Do not check against Azure before creating or updating.
+            adopt: Take over the item of that name that the command line made, without its credential: it stays what
+                it is. Pulumi cannot import dynamic resources.
             opts: Pulumi's options.
 
         Raises:
@@ -230,6 +234,7 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
                 "delete_protection": delete_protection,
                 "max_versions": max_versions,
                 "keep_prev_version": keep_prev_version,
+                "adopt": adopt,
                 "skip_dry_run": skip_dry_run,
                 "owner": owner_of(pulumi_name),
                 "target_id": target_id,

@@ -39,6 +39,7 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
     delete_protection: pulumi.Output[bool]
     max_versions: pulumi.Output[int | None]
     keep_prev_version: pulumi.Output[bool | None]
+    adopt: pulumi.Output[bool | None]
     owner: pulumi.Output[str]
     target_id: pulumi.Output[str]
     store_id: pulumi.Output[str]
@@ -64,6 +65,7 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
         delete_protection: pulumi.Input[bool] | None = None,
         max_versions: pulumi.Input[int] | None = None,
         keep_prev_version: pulumi.Input[bool] | None = None,
+        adopt: pulumi.Input[bool] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Declare a Target.
@@ -90,6 +92,8 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
             delete_protection: Refuse every deletion until it is switched off by an ``up`` of its own.
             max_versions: Of its client secrets, those that are kept, 1-300; the account's number unless set.
             keep_prev_version: Keep secrets before the present one; as the account says unless set.
+            adopt: Take over the Target of that name that the command line made, without its credential: it stays what
+                it is. Pulumi cannot import dynamic resources.
             opts: Pulumi's options.
         """
         super().__init__(
@@ -111,6 +115,7 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
                 "delete_protection": delete_protection,
                 "max_versions": max_versions,
                 "keep_prev_version": keep_prev_version,
+                "adopt": adopt,
                 "owner": owner_of(pulumi_name),
                 **dict.fromkeys(COMPUTED["target"]),
             },
