@@ -126,6 +126,11 @@ def points(lab: Lab, operation: Operation, *, thorough: bool, database: str = "s
     return [*commits, *_requests(requests, thorough=thorough)]
 
 
+def changing(every: Sequence[Point]) -> Sequence[Point]:
+    """The points where something changes, in the store or in Azure: all but the reads."""
+    return [point for point in every if isinstance(point, Commit) or point.operation in WRITES]
+
+
 def representative(every: Sequence[Point]) -> Sequence[Point]:
     """The points that differ in what is stored or in Azure: after the first commit of each method, and at every write.
 
