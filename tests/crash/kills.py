@@ -31,8 +31,9 @@ WRITES = frozenset(
 )
 # While one kill waits for a lease to run out, the others work.
 _AT_ONCE = 3
-# An item that is not there (any more), one that is being deleted.
-_ROTATE_MAY_SAY = frozenset({None, "ItemNotFound", "ItemLocked"})
+# An item that is not there (any more), one that is being deleted; no room for another secret, and nobody alive who
+# wished the previous one revoked.
+_ROTATE_MAY_SAY = frozenset({None, "ItemNotFound", "ItemLocked", "CredentialLimitReached"})
 _LONGEST_PAUSE_SECONDS = 7 * 3600.0
 
 

@@ -50,7 +50,11 @@ def test_killed_at_any_point_whoever_comes_next_finds_all_in_order(
 @pytest.mark.full
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_killed_at_every_point_whoever_comes_next(lab: Lab, operation: Operation, record_property) -> None:
-    kills = kill_all(lab, operation, product(points(lab, operation, thorough=True), TAKEOVERS))
+    every = points(lab, operation, thorough=True)
+    changes = changing(every)
+    # Where nothing changes, who comes next finds the same as one point before: one way is enough.
+    reads = [point for point in every if point not in changes]
+    kills = kill_all(lab, operation, [*product(changes, TAKEOVERS), *zip(reads, cycle(TAKEOVERS), strict=False)])
     record_property(table.PROPERTY, table.lines(kills))
     bad = [kill for kill in kills if kill.violations or kill.complaints]
     assert not bad, f"{len(bad)} of {len(kills)} kills:\n" + "\n".join(str(kill) for kill in bad)
