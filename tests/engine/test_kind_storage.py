@@ -336,3 +336,14 @@ def test_a_regeneration_that_arrives_after_another_process_took_over_loses_no_ke
     storage.world.control.regenerate_key(storage.info.name, "key1")  # what it would do
     storage.world.engine.reconcile()
     assert storage.value() == storage.keys()["key1"]
+
+
+def test_an_item_that_is_switched_off_is_repaired_when_it_is_on_again(storage: Storage):
+    storage.create()
+    engine = storage.world.engine
+    engine.secrets.set_state(name=STORE, enabled=False)
+    storage.world.control.regenerate_key(storage.info.name, "key1")
+    assert not engine.reconcile().drifted
+    engine.secrets.set_state(name=STORE, enabled=True)
+    assert [d["version"] for d in engine.reconcile().drifted] == [2]
+    assert storage.value() == storage.keys()["key1"]

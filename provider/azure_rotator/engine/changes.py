@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,14 +11,11 @@ from azure_rotator.domain.errors import Conflict, Problem, rejection
 from azure_rotator.domain.kinds import holdings
 from azure_rotator.domain.model import (
     GraceTiming,
-    Origin,
     RotatedSecret,
-    RotationState,
     RotatorType,
     Stage,
     Target,
     Trigger,
-    Version,
 )
 from azure_rotator.domain.parameters import CREDENTIAL_OF, SECRET_PARAMETERS, applies, validate
 from azure_rotator.domain.secrettext import SecretText
@@ -29,7 +26,7 @@ from azure_rotator.engine.folders import retagged
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.preflight import Preflight
-from azure_rotator.engine.settings import due_at, settings
+from azure_rotator.engine.settings import scheduled, settings
 from azure_rotator.engine.views import SecretView
 
 _IMMUTABLE = tuple(row.name for row in SECRET_PARAMETERS if row.immutable)
@@ -106,7 +103,7 @@ class Changes:
         given = self._preflight.given(item.rotator_type, values)
         if given is None and changes.get("api_id") is not None:
             self._refuse_adoption_without_value(view, values["api_id"])
-        changed = self._changed_item(item, values, view.versions)
+        changed = scheduled(replace(item, **settings(values)), view.versions)
         credential = None if given is None else self._checked_credential(changed, target, values, given)
         if changed != item:
             changed = replace(changed, revision=item.revision + 1, modified_at=self._c.clock.now())
@@ -159,15 +156,6 @@ class Changes:
                 ]
             )
 
-    @staticmethod
-    def _changed_item(item: RotatedSecret, values: Arguments, versions: Sequence[Version]) -> RotatedSecret:
-        changed = replace(item, **settings(values))
-        current = machine.current_version(versions)
-        last_at = item.last_rotation_at or item.created_at
-        first = current is None or current.number <= 1
-        ends_at = current.expires_at if current else None
-        return replace(changed, next_rotation_at=due_at(changed, last_at, ends_at, first=first))
-
     def _checked_credential(
         self, item: RotatedSecret, target: Target, values: Arguments, given: SecretText
     ) -> _GivenCredential | None:
@@ -208,29 +196,9 @@ class Changes:
             fresh = replace(item, api_id=credential.api_id, revision=item.revision + 1, modified_at=self._c.clock.now())
             self._c.uow.correct_value(fresh, corrected, self._c.audit("update_item", item.name, key_id=key_id))
             return
-        rotation = self._items.new_rotation(
-            item, target, Trigger.UPDATE, key=f"{item.item_id}/adopt/{self._c.new_id()}"
+        rotation, _ = self._items.adopt(
+            item, target, versions, reason="adopt", key_id=key_id, value=given, expires_at=credential.expires_at
         )
-        version_id = self._c.new_id()
-        number = machine.next_number(versions)
-        version = Version(
-            version_id=version_id,
-            item_id=item.item_id,
-            number=number,
-            stage=Stage.PENDING,
-            origin=Origin.ADOPTED,
-            key_id=key_id,
-            sealed_value=self._c.sealed_value(version_id, number, given),
-            rotation_id=rotation.rotation_id,
-            created_at=self._c.clock.now(),
-            expires_at=credential.expires_at,
-        )
-        rotation = replace(
-            rotation,
-            state=RotationState.MINTED,
-            proof_deadline_at=rotation.created_at + self._c.limits.proof_deadline,
-        )
-        self._c.uow.insert_adoption(rotation, version)
         self._foreground.drive(rotation.rotation_id)
         self._remember(item.item_id, credential)
 

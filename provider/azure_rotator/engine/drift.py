@@ -7,11 +7,14 @@ one has taken over. What Azure has now can be read, so it is taken over as a new
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from azure_rotator.domain import rotation as machine
-from azure_rotator.domain.kinds import CLIENT_SECRETS, lane
-from azure_rotator.domain.model import ItemState, Origin, RotatedSecret, RotationState, Stage, Target, Trigger, Version
+from azure_rotator.domain.kinds import lane
+from azure_rotator.domain.model import (
+    ItemState,
+    RotatedSecret,
+    RotatorType,
+    Target,
+)
 from azure_rotator.domain.ports import LaneClaim, Subject
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.foreground import Foreground
@@ -36,8 +39,10 @@ class Drift:
         Raises:
             RotatorError: Azure could not be asked, or the new value was not accepted.
         """
-        if item.rotator_type in CLIENT_SECRETS or item.state is not ItemState.ACTIVE:
-            return None
+        if item.rotator_type is not RotatorType.STORAGE_ACCOUNT or item.state is not ItemState.ACTIVE:
+            return None  # of no other kind can the value be read
+        if not item.enabled:
+            return None  # nobody reads it; found again when it is switched on
         claim = self._c.uow.claim_lane(lane(item, target), self._c.worker, self._c.clock.now())
         if claim is None:
             return None  # a rotation works on it now
@@ -66,23 +71,8 @@ class Drift:
         found: Facts = {"path": item.name, "key_id": current.key_id, "version": None}
         if dry_run:
             return found
-        rotation = self._items.new_rotation(
-            item, target, Trigger.UPDATE, key=f"{item.item_id}/drift/{self._c.new_id()}"
+        rotation, version = self._items.adopt(
+            item, target, versions, reason="drift", key_id=current.key_id, value=value, expires_at=None
         )
-        number = machine.next_number(versions)
-        version_id = self._c.new_id()
-        version = Version(
-            version_id=version_id,
-            item_id=item.item_id,
-            number=number,
-            stage=Stage.PENDING,
-            origin=Origin.ADOPTED,
-            key_id=current.key_id,
-            sealed_value=self._c.sealed_value(version_id, number, value),
-            rotation_id=rotation.rotation_id,
-            created_at=self._c.clock.now(),
-        )
-        deadline = rotation.created_at + self._c.limits.proof_deadline
-        self._c.uow.insert_adoption(replace(rotation, state=RotationState.MINTED, proof_deadline_at=deadline), version)
         self._c.observer.note("drift", path=item.name, key_id=current.key_id)
-        return {**found, "version": number, "rotation_id": rotation.rotation_id}
+        return {**found, "version": version.number, "rotation_id": rotation.rotation_id}

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.errors import Conflict, NotFound
 from azure_rotator.domain.kinds import lane
-from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, RotationState, Target, Trigger
+from azure_rotator.domain.model import (
+    ItemState,
+    Origin,
+    RotatedSecret,
+    Rotation,
+    RotationState,
+    Stage,
+    Target,
+    Trigger,
+    Version,
+)
 from azure_rotator.domain.names import canonical_path
+from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.targets import expect_store, target_not_found, unknown_to_this_store
@@ -71,6 +87,44 @@ class Items:
         if item.state is ItemState.DELETING and not deleting:
             raise Conflict("ItemLocked", f'"{item.name}" is being deleted', hint="delete it again to finish")
         return item
+
+    def adopt(
+        self,
+        item: RotatedSecret,
+        target: Target,
+        versions: Sequence[Version],
+        *,
+        reason: str,
+        key_id: str,
+        value: SecretText,
+        expires_at: datetime | None,
+    ) -> tuple[Rotation, Version]:
+        """Store a value that Azure has already as the item's next version: the rotation that proves and publishes it.
+
+        Args:
+            reason: Why, as part of the operation's idempotency key.
+
+        Raises:
+            Conflict: ``ItemDisabled``, ``ItemLocked``, ``CredentialAlreadyManaged``.
+        """
+        rotation = self.new_rotation(item, target, Trigger.UPDATE, key=f"{item.item_id}/{reason}/{self._c.new_id()}")
+        version_id, number = self._c.new_id(), machine.next_number(versions)
+        version = Version(
+            version_id=version_id,
+            item_id=item.item_id,
+            number=number,
+            stage=Stage.PENDING,
+            origin=Origin.ADOPTED,
+            key_id=key_id,
+            sealed_value=self._c.sealed_value(version_id, number, value),
+            rotation_id=rotation.rotation_id,
+            created_at=rotation.created_at,
+            expires_at=expires_at,
+        )
+        deadline = rotation.created_at + self._c.limits.proof_deadline
+        rotation = replace(rotation, state=RotationState.MINTED, proof_deadline_at=deadline)
+        self._c.uow.insert_adoption(rotation, version)
+        return rotation, version
 
     def new_rotation(self, item: RotatedSecret, target: Target, trigger: Trigger, *, key: str) -> Rotation:
         now = self._c.clock.now()

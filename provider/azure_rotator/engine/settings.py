@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TypedDict
 
 from azure_rotator.domain.kinds import overlap_of
-from azure_rotator.domain.model import AuthMode, GraceTiming, RotatedSecret, StorageKeyMode
+from azure_rotator.domain.model import AuthMode, GraceTiming, RotatedSecret, StorageKeyMode, Version
+from azure_rotator.domain.rotation import current_version
 from azure_rotator.domain.schedule import next_rotation_at
 from azure_rotator.engine.arguments import Arguments, days, optional_bool, optional_int, optional_text, tags
 
@@ -37,6 +40,18 @@ class Settings(TypedDict):
     grace_rotation_interval: int | None
     grace_rotation_hour: int | None
     grace_rotation_timing: GraceTiming | None
+
+
+def scheduled(item: RotatedSecret, versions: Sequence[Version]) -> RotatedSecret:
+    """The item with the due instant that follows from its settings, its last rotation and its present credential."""
+    current = current_version(versions)
+    at = due_at(
+        item,
+        item.last_rotation_at or item.created_at,
+        current.expires_at if current else None,
+        first=current is None or current.number <= 1,
+    )
+    return replace(item, next_rotation_at=at)
 
 
 def due_at(item: RotatedSecret, last_at: datetime, expires_at: datetime | None, *, first: bool) -> datetime | None:
