@@ -16,8 +16,10 @@ __all__ = [
     "AuthenticationCredentials",
     "AzureTarget",
     "ConnectionType",
+    "GraceTiming",
     "RotatedSecret",
     "RotatorType",
+    "StorageKeyMode",
     "__version__",
     "get_value",
 ]
@@ -26,8 +28,10 @@ _HOMES = {
     "AuthenticationCredentials": ("azure_rotator.domain.model", "AuthMode"),
     "AzureTarget": ("azure_rotator.resources.target", "AzureTarget"),
     "ConnectionType": ("azure_rotator.domain.model", "ConnectionType"),
+    "GraceTiming": ("azure_rotator.domain.model", "GraceTiming"),
     "RotatedSecret": ("azure_rotator.resources.secret", "RotatedSecret"),
     "RotatorType": ("azure_rotator.domain.model", "RotatorType"),
+    "StorageKeyMode": ("azure_rotator.domain.model", "StorageKeyMode"),
     "get_value": ("azure_rotator.resources.value", "get_value"),
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from azure_sandbox.accounts import Lock, StorageAccount
 from azure_sandbox.behaviour import Behaviour
@@ -30,6 +30,8 @@ from azure_sandbox.people import User
 from azure_sandbox.policy import AppPolicy
 from azure_sandbox.store import Store
 from azure_sandbox.vaults import Vault
+
+_Owned = TypeVar("_Owned", User, StorageAccount)
 
 
 class Unknown(LookupError):
@@ -85,6 +87,19 @@ class Directory:
         """The tenant with this id or domain name."""
         key = id_or_domain.lower()
         return self.tenants.get(key) or self._domains.get(key)
+
+    def within(self, tenant: str | None, items: Iterable[_Owned]) -> list[_Owned]:
+        """Those that belong to the tenant of this id or domain; with None all.
+
+        Raises:
+            Unknown: no such tenant.
+        """
+        if not tenant:
+            return list(items)
+        found = self.find_tenant(tenant)
+        if found is None:
+            raise Unknown(f"no tenant {tenant!r}")
+        return [item for item in items if item.tenant_id == found.tenant_id]
 
     def find_application(self, tenant_id: str, *, object_id: str = "", app_id: str = "") -> Application | None:
         """The tenant's application with this object id, or with this appId."""

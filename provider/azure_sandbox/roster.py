@@ -55,11 +55,7 @@ class Roster:
         Raises:
             Unknown: no such tenant.
         """
-        found = self._directory.find_tenant(tenant) if tenant else None
-        if tenant and found is None:
-            raise Unknown(f"no tenant {tenant!r}")
-        users = self._directory.users.values()
-        return [self.describe(user) for user in users if found is None or user.tenant_id == found.tenant_id]
+        return [self.describe(one) for one in self._directory.within(tenant, self._directory.users.values())]
 
     def get(self, id_: str) -> User:
         """The user of this UPN or object id.

@@ -72,11 +72,7 @@ class Subscriptions:
         Raises:
             Unknown: no such tenant.
         """
-        found = self._directory.find_tenant(tenant) if tenant else None
-        if tenant and found is None:
-            raise Unknown(f"no tenant {tenant!r}")
-        accounts = self._directory.accounts.values()
-        return [self.describe(item) for item in accounts if found is None or item.tenant_id == found.tenant_id]
+        return [self.describe(one) for one in self._directory.within(tenant, self._directory.accounts.values())]
 
     def get(self, id_: str) -> StorageAccount:
         """The account of this name or resource id.

@@ -156,7 +156,7 @@ def test_each_cloud_has_its_own_resource_manager_and_storage(keys, control, make
     assert keys.prove(account.acting, account.where, made) is True
     there = CLOUDS[name]
     hosts = [entry.host for entry in control.journal(account=account.where.name)]
-    assert hosts == [there.arm_host, there.arm_host, f"{account.where.name}.blob.{there.storage_suffix}"]
+    assert hosts == [there.arm_host, there.arm_host, there.blob_host(account.where.name)]
 
 
 def test_a_replaced_secret_of_the_target_logs_in_here_too(keys, account):

@@ -51,6 +51,7 @@ READS = frozenset(
         "list_targets",
         "find_item",
         "list_items",
+        "holder",
         "item_known",
         "has_minted",
         "versions",

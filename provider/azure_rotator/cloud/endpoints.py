@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from azure_rotator.domain.errors import Rejected
+from azure_rotator.domain.kinds import STORAGE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoints:
-    """Host names of one Azure cloud: where to log in, Microsoft Graph, Resource Manager, and what the names of storage
-    accounts and key vaults end in.
+    """Host names of one Azure cloud: where to log in, Microsoft Graph, Resource Manager, and what the names of key
+    vaults end in (of storage accounts: ``domain.kinds.STORAGE_SUFFIXES``).
 
     Args:
         arm_audience: Whom a token for Resource Manager is made for; not its host in the US Government's cloud.
@@ -26,7 +27,6 @@ class Endpoints:
     graph_host: str
     arm_host: str
     arm_audience: str
-    storage_suffix: str
     vault_suffix: str
 
     @property
@@ -48,7 +48,7 @@ class Endpoints:
 
     def blob_host(self, account: str) -> str:
         """Where a storage account's blob service answers."""
-        return f"{account}.blob.{self.storage_suffix}"
+        return f"{account}.blob.{STORAGE_SUFFIXES[self.cloud]}"
 
 
 CLOUDS: Mapping[str, Endpoints] = {
@@ -60,7 +60,6 @@ CLOUDS: Mapping[str, Endpoints] = {
             graph_host="graph.microsoft.com",
             arm_host="management.azure.com",
             arm_audience="management.azure.com",
-            storage_suffix="core.windows.net",
             vault_suffix="vault.azure.net",
         ),
         Endpoints(
@@ -69,7 +68,6 @@ CLOUDS: Mapping[str, Endpoints] = {
             graph_host="graph.microsoft.us",
             arm_host="management.usgovcloudapi.net",
             arm_audience="management.core.usgovcloudapi.net",
-            storage_suffix="core.usgovcloudapi.net",
             vault_suffix="vault.usgovcloudapi.net",
         ),
         Endpoints(
@@ -78,7 +76,6 @@ CLOUDS: Mapping[str, Endpoints] = {
             graph_host="microsoftgraph.chinacloudapi.cn",
             arm_host="management.chinacloudapi.cn",
             arm_audience="management.chinacloudapi.cn",
-            storage_suffix="core.chinacloudapi.cn",
             vault_suffix="vault.azure.cn",
         ),
     )

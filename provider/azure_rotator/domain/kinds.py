@@ -119,10 +119,15 @@ def lane(item: RotatedSecret, target: Target) -> str:
     return _account_lane(storage_account(item, target), target)
 
 
+def own_secret(target_id: str) -> str:
+    """The holding of the item that rotates a Target's own secret."""
+    return f"target:{target_id}"
+
+
 def holdings(item: RotatedSecret, target: Target) -> tuple[str, ...]:
     """What no second item may manage; a client secret of an application is held by its keyId instead."""
     if item.rotator_type is RotatorType.TARGET:
-        return (f"target:{target.target_id}",)
+        return (own_secret(target.target_id),)
     if item.rotator_type is RotatorType.PASSWORD:
         return (lane(item, target),)
     if item.rotator_type is RotatorType.STORAGE_ACCOUNT and item.storage_key_name is not None:

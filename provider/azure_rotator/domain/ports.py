@@ -518,6 +518,10 @@ class UnitOfWork(Protocol):
         """All, in any state, by name."""
         ...
 
+    def holder(self, holding: str) -> str | None:
+        """The id of the item that holds this (``domain.kinds.holdings``)."""
+        ...
+
     def item_known(self, item_id: str) -> bool:
         """Whether the journal has ever seen this item (features 3.16)."""
         ...

@@ -157,11 +157,9 @@ class Context:
     def _replaced_secret(self, target: Target) -> SecretText | None:
         """The secret that a ``target`` rotation replaced, while Azure may still accept it: it is tried when the new one
         is refused, which a front end that lags may do (F37)."""
-        for item in self.uow.list_items(target_id=target.target_id):
-            if item.rotator_type is RotatorType.TARGET:
-                previous = [v for v in self.uow.versions(item.item_id) if v.stage is Stage.PREVIOUS]
-                return self.version_value(previous[-1]) if previous else None
-        return None
+        item_id = self.uow.holder(kinds.own_secret(target.target_id))
+        previous = [v for v in self.uow.versions(item_id) if v.stage is Stage.PREVIOUS] if item_id else []
+        return self.version_value(previous[-1]) if previous else None
 
     def version_value(self, version: Version) -> SecretText | None:
         if version.sealed_value is None:

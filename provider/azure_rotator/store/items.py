@@ -137,6 +137,11 @@ class ItemRows:
         with self._db.reading() as connection:
             return [RotatedSecret(**row) for row in connection.execute(statement).mappings()]
 
+    def holder(self, holding: str) -> str | None:
+        statement = select(tables.holdings.c.item_id).where(tables.holdings.c.holding == holding)
+        with self._db.reading() as connection:
+            return connection.execute(statement).scalar_one_or_none()
+
     def item_known(self, item_id: str) -> bool:
         statement = select(exists().where(tables.rotations.c.item_id == item_id))
         with self._db.reading() as connection:
