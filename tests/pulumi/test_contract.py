@@ -331,6 +331,29 @@ def test_a_target_in_use_stays(item, target, later):
         later.of(AzureTargetProvider()).delete(target.id, target.bag)
 
 
+def test_a_target_is_forced_away_from_the_items_that_use_it(item, targets, target, target_inputs, later, outside):
+    given = {**target_inputs, "force_deletion": True}
+    assert targets.diff(target.bag, targets.check(given, target_inputs).bag).changes
+    forced = targets.updated(target.id, target.bag, target_inputs, given)
+    assert forced.bag["force_deletion"] is True
+    later.of(AzureTargetProvider()).delete(target.id, forced.bag)
+    assert outside.secrets.describe(item_id=item.id).target_name == target.bag["name"], "it can still be read"
+    assert target.id not in {view.target.target_id for view in outside.targets.list_all()}
+
+
+@row("AK-10")
+def test_an_item_is_forced_away_although_azure_refuses(secrets, item, secret_inputs, later, outside, workload):
+    forced = secrets.updated(item.id, item.bag, secret_inputs, {**secret_inputs, "force_delete": True})
+    assert forced.bag["version"] == item.bag["version"], "nothing but the argument has changed"
+    workload.control.update_application(workload.app_id, owners=[])
+    with pytest.raises(Refused, match="AzurePermissionMissing"):
+        later.of(RotatedSecretProvider()).delete(item.id, item.bag)
+    later.of(RotatedSecretProvider()).delete(item.id, forced.bag)
+    assert item.bag["key_id"] in workload.live_key_ids()
+    (line,) = [one for one in outside.audit(action="delete_item") if one.details.get("orphans")]
+    assert line.details["orphans"] == [item.bag["key_id"]]
+
+
 def test_a_forced_replacement_of_an_item_by_itself_deletes_nothing(secrets, item, secret_inputs, workload):
     """`pulumi up --replace` creates first, gets the same item, and then deletes "the old one"."""
     again = secrets.made(secret_inputs)

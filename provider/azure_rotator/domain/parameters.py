@@ -177,6 +177,12 @@ TARGET_PARAMETERS: tuple[Parameter, ...] = (
         only="pulumi",
         help="change it to send client_secret again",
     ),
+    Parameter(
+        name="force_deletion",
+        kind=Kind.BOOL,
+        only="pulumi",
+        help="at delete: forget the Target although items use it, which are left without one",
+    ),
     _ADOPT,
     _DESCRIPTION,
     _DELETE_PROTECTION,
@@ -355,6 +361,12 @@ SECRET_PARAMETERS: tuple[Parameter, ...] = (
         name="credential_version", kind=Kind.INT, only="pulumi", help="change it to send api_key or password again"
     ),
     Parameter(name="rotation_trigger", kind=Kind.TEXT, only="pulumi", help="change it to rotate now"),
+    Parameter(
+        name="force_delete",
+        kind=Kind.BOOL,
+        only="pulumi",
+        help="at delete: drop the item although Azure refuses to remove its secrets, and name what is left there",
+    ),
     _ADOPT,
 )
 

@@ -34,8 +34,10 @@ EFFECTS: Mapping[Subject, Mapping[str, Effect]] = {
 }
 """The table, by property."""
 
-NOT_SENT = frozenset({"adopt", "client_secret_version", "credential_version", "rotation_trigger"})
-"""Arguments that only say when to do something."""
+NOT_SENT = frozenset(
+    {"adopt", "client_secret_version", "credential_version", "force_delete", "force_deletion", "rotation_trigger"}
+)
+"""Arguments that only say when or how to do something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

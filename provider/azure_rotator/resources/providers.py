@@ -119,8 +119,9 @@ class AzureTargetProvider(_Provider):
     @guarded
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         if not _is_its_own_replacement(_id):
-            store_id = plain(_props).get("store_id")
-            _unless_gone(lambda: session.engine().targets.delete(target_id=_id, store_id=store_id))
+            olds = plain(_props)
+            store_id, force = olds.get("store_id"), olds.get("force_deletion") is True
+            _unless_gone(lambda: session.engine().targets.delete(target_id=_id, store_id=store_id, force=force))
 
 
 class RotatedSecretProvider(_Provider):
@@ -162,8 +163,12 @@ class RotatedSecretProvider(_Provider):
     @guarded
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         if not _is_its_own_replacement(_id):
-            store_id = plain(_props).get("store_id")
-            _unless_gone(lambda: session.engine().secrets.delete(item_id=_id, store_id=store_id))
+            olds = plain(_props)
+            store_id, force = olds.get("store_id"), olds.get("force_delete") is True
+            done = _unless_gone(lambda: session.engine().secrets.delete(item_id=_id, store_id=store_id, force=force))
+            if done is not None and done.orphans:
+                left = ", ".join(done.orphans)
+                sys.stderr.write(f"azure-rotator: left in Azure, and nobody's now: {left}\nhint: remove them by hand\n")
 
 
 def _failure(subject: Subject, problem: Problem) -> CheckFailure:

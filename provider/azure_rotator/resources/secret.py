@@ -68,6 +68,7 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
     max_versions: pulumi.Output[int | None]
     keep_prev_version: pulumi.Output[bool | None]
     skip_dry_run: pulumi.Output[bool]
+    force_delete: pulumi.Output[bool | None]
     adopt: pulumi.Output[bool | None]
     owner: pulumi.Output[str]
     item_id: pulumi.Output[str]
@@ -123,6 +124,7 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
         max_versions: pulumi.Input[int] | None = None,
         keep_prev_version: pulumi.Input[bool] | None = None,
         skip_dry_run: pulumi.Input[bool] | None = None,
+        force_delete: pulumi.Input[bool] | None = None,
         adopt: pulumi.Input[bool] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -180,6 +182,8 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
             max_versions: Versions that are kept, 1-300; the account's number unless set, and never more than that.
             keep_prev_version: Keep versions before the current one; as the account says unless set.
             skip_dry_run: Do not check against Azure before creating or updating.
+            force_delete: Delete it although Azure refuses to remove its secrets, and say which are left there. Set it
+                by an ``up`` of its own: a delete knows what the last one said.
             adopt: Take over the item of that name that the command line made, without its credential: it stays what
                 it is. Pulumi cannot import dynamic resources.
             opts: Pulumi's options.
@@ -234,6 +238,7 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
                 "delete_protection": delete_protection,
                 "max_versions": max_versions,
                 "keep_prev_version": keep_prev_version,
+                "force_delete": force_delete,
                 "adopt": adopt,
                 "skip_dry_run": skip_dry_run,
                 "owner": owner_of(pulumi_name),

@@ -39,6 +39,7 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
     delete_protection: pulumi.Output[bool]
     max_versions: pulumi.Output[int | None]
     keep_prev_version: pulumi.Output[bool | None]
+    force_deletion: pulumi.Output[bool | None]
     adopt: pulumi.Output[bool | None]
     owner: pulumi.Output[str]
     target_id: pulumi.Output[str]
@@ -65,6 +66,7 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
         delete_protection: pulumi.Input[bool] | None = None,
         max_versions: pulumi.Input[int] | None = None,
         keep_prev_version: pulumi.Input[bool] | None = None,
+        force_deletion: pulumi.Input[bool] | None = None,
         adopt: pulumi.Input[bool] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -92,6 +94,8 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
             delete_protection: Refuse every deletion until it is switched off by an ``up`` of its own.
             max_versions: Of its client secrets, those that are kept, 1-300; the account's number unless set.
             keep_prev_version: Keep secrets before the present one; as the account says unless set.
+            force_deletion: Delete it although items outside this program use it; they are left without a Target. Set it
+                by an ``up`` of its own: a delete knows what the last one said.
             adopt: Take over the Target of that name that the command line made, without its credential: it stays what
                 it is. Pulumi cannot import dynamic resources.
             opts: Pulumi's options.
@@ -115,6 +119,7 @@ class AzureTarget(pulumi.dynamic.Resource, module="azure-rotator", name="AzureTa
                 "delete_protection": delete_protection,
                 "max_versions": max_versions,
                 "keep_prev_version": keep_prev_version,
+                "force_deletion": force_deletion,
                 "adopt": adopt,
                 "owner": owner_of(pulumi_name),
                 **dict.fromkeys(COMPUTED["target"]),
