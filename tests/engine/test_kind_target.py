@@ -195,3 +195,50 @@ def test_deleting_the_item_leaves_the_target_its_secret(world: World):
     assert world.key_ids(world.rotator) == {current}
     world.create(name=ITEM)  # the Target works on
     assert create_own(world).key_id == current, "and its secret may be taken up again"
+
+
+# --- another secret, given by hand
+
+
+def test_a_key_id_that_does_not_belong_to_the_targets_secret_is_not_taken_for_it(world: World):
+    """Or the first rotation would remove a secret of somebody else."""
+    foreign = world.control.add_secret(world.rotator.app_id, value="zzz8Q~somebody-else-made-this-one")
+    world.engine.targets.update({"client_secret_id": foreign.key_id}, name=TARGET)
+    error = refused(create_own, world)
+    assert (error.code, error.exit_code) == ("IdentifierMixedUp", 2)
+    assert error.hint
+
+
+def test_a_new_secret_without_its_key_id_forgets_the_key_id_of_the_one_before(world: World):
+    create_own(world)
+    world.rotate(OWN)
+    other = world.control.add_secret(world.rotator.app_id)
+    changed = world.engine.targets.update({"client_secret": other.value}, name=TARGET)
+    assert changed.target.client_secret_id is None
+    both = {"client_secret": other.value, "client_secret_id": other.key_id}
+    assert world.engine.targets.update(both, name=TARGET).target.client_secret_id == other.key_id
+
+
+@row("F41")
+def test_a_secret_that_the_target_was_given_by_hand_is_taken_over_by_its_item(world: World):
+    create_own(world, revoke_after="24h")
+    world.rotate(OWN)
+    other = world.control.add_secret(world.rotator.app_id)
+    world.engine.targets.update({"client_secret": other.value}, name=TARGET)
+    planned = world.engine.reconcile(dry_run=True)
+    assert [(d["path"], d["key_id"], d["version"]) for d in planned.drifted] == [(OWN, other.key_id, None)]
+    done = world.engine.reconcile()
+    assert [(d["path"], d["key_id"], d["version"]) for d in done.drifted] == [(OWN, other.key_id, 3)]
+    assert own_value(world) == other.value
+    assert world.engine.targets.get(name=TARGET).target.client_secret_id == other.key_id
+    assert not world.engine.reconcile().drifted
+    assert world.logs_in(world.engine.secrets.get_value(name=OWN, version=2).secret.reveal(), world.rotator)
+    world.rotate(OWN)
+    assert world.logs_in(own_value(world), world.rotator)
+
+
+def test_a_reference_given_by_hand_is_not_taken_over(world: World, monkeypatch: pytest.MonkeyPatch):
+    create_own(world)
+    monkeypatch.setenv("ROTATOR", world.control.add_secret(world.rotator.app_id).value or "")
+    world.engine.targets.update({"client_secret": "env:ROTATOR"}, name=TARGET)
+    assert not world.engine.reconcile().drifted

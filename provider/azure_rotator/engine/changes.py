@@ -18,6 +18,7 @@ from azure_rotator.domain.model import (
     Trigger,
 )
 from azure_rotator.domain.parameters import CREDENTIAL_OF, SECRET_PARAMETERS, applies, validate
+from azure_rotator.domain.ports import Adoption
 from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.account import refuse_characters, refuse_interval
 from azure_rotator.engine.arguments import Arguments, optional_text, tags
@@ -196,9 +197,8 @@ class Changes:
             fresh = replace(item, api_id=credential.api_id, revision=item.revision + 1, modified_at=self._c.clock.now())
             self._c.uow.correct_value(fresh, corrected, self._c.audit("update_item", item.name, key_id=key_id))
             return
-        rotation, _ = self._items.adopt(
-            item, target, versions, reason="adopt", key_id=key_id, value=given, expires_at=credential.expires_at
-        )
+        adoption = Adoption(key_id=key_id, value=given, expires_at=credential.expires_at)
+        rotation, _ = self._items.adopt(item, target, versions, reason="adopt", adoption=adoption)
         self._foreground.drive(rotation.rotation_id)
         self._remember(item.item_id, credential)
 

@@ -2,7 +2,8 @@
 
 A storage key has no guard against another writer (design/azure, trap 10). Whoever regenerates a published key outside
 leaves every reader with a dead value, and so does a regeneration of a process that died, which arrives after another
-one has taken over. What Azure has now can be read, so it is taken over as a new version.
+one has taken over. What Azure has now can be read, so it is taken over as a new version. So is the secret that
+somebody gave a Target by hand whose own secret an item rotates: the item's value is an old one since then.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from azure_rotator.domain.model import (
     RotatorType,
     Target,
 )
-from azure_rotator.domain.ports import LaneClaim, Subject
+from azure_rotator.domain.ports import Adoption, LaneClaim, Subject
+from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.views import Facts
+
+# Of these what is valid now can be learned: a storage key from its account, a Target's secret from the Target.
+_READABLE = frozenset({RotatorType.STORAGE_ACCOUNT, RotatorType.TARGET})
 
 
 class Drift:
@@ -39,8 +44,8 @@ class Drift:
         Raises:
             RotatorError: Azure could not be asked, or the new value was not accepted.
         """
-        if item.rotator_type is not RotatorType.STORAGE_ACCOUNT or item.state is not ItemState.ACTIVE:
-            return None  # of no other kind can the value be read
+        if item.rotator_type not in _READABLE or item.state is not ItemState.ACTIVE:
+            return None
         if not item.enabled:
             return None  # nobody reads it; found again when it is switched on
         claim = self._c.uow.claim_lane(lane(item, target), self._c.worker, self._c.clock.now())
@@ -64,15 +69,23 @@ class Drift:
         if current is None or stored is None or busy:
             return None
         subject = Subject(item=item, target=target, acting=self._c.identity_for(item, target), given=None)
-        value = self._c.rotators[item.rotator_type].observe(subject, current.key_id)
-        if value is None or value == stored:
+        other = self._other(subject, current.key_id, stored)
+        if other is None:
             return None
         self._c.uow.extend(claim)
-        found: Facts = {"path": item.name, "key_id": current.key_id, "version": None}
+        found: Facts = {"path": item.name, "key_id": other.key_id, "version": None}
         if dry_run:
             return found
-        rotation, version = self._items.adopt(
-            item, target, versions, reason="drift", key_id=current.key_id, value=value, expires_at=None
-        )
-        self._c.observer.note("drift", path=item.name, key_id=current.key_id)
+        rotation, version = self._items.adopt(item, target, versions, reason="drift", adoption=other)
+        self._c.observer.note("drift", path=item.name, key_id=other.key_id)
         return {**found, "version": version.number, "rotation_id": rotation.rotation_id}
+
+    def _other(self, subject: Subject, key_id: str, stored: SecretText) -> Adoption | None:
+        """What is valid instead of the stored value; None: nothing is."""
+        rotator = self._c.rotators[subject.item.rotator_type]
+        if subject.item.rotator_type is RotatorType.TARGET:
+            given = subject.acting.secret
+            unchanged = given is None or given == stored or subject.target.secret_reference is not None
+            return None if unchanged else rotator.examine(subject)
+        value = rotator.observe(subject, key_id)
+        return None if value is None or value == stored else Adoption(key_id=key_id, value=value)

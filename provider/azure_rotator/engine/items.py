@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.errors import Conflict, NotFound
@@ -21,7 +20,7 @@ from azure_rotator.domain.model import (
     Version,
 )
 from azure_rotator.domain.names import canonical_path
-from azure_rotator.domain.secrettext import SecretText
+from azure_rotator.domain.ports import Adoption
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.targets import expect_store, target_not_found, unknown_to_this_store
@@ -95,9 +94,7 @@ class Items:
         versions: Sequence[Version],
         *,
         reason: str,
-        key_id: str,
-        value: SecretText,
-        expires_at: datetime | None,
+        adoption: Adoption,
     ) -> tuple[Rotation, Version]:
         """Store a value that Azure has already as the item's next version: the rotation that proves and publishes it.
 
@@ -115,11 +112,11 @@ class Items:
             number=number,
             stage=Stage.PENDING,
             origin=Origin.ADOPTED,
-            key_id=key_id,
-            sealed_value=self._c.sealed_value(version_id, number, value),
+            key_id=adoption.key_id,
+            sealed_value=None if adoption.value is None else self._c.sealed_value(version_id, number, adoption.value),
             rotation_id=rotation.rotation_id,
             created_at=rotation.created_at,
-            expires_at=expires_at,
+            expires_at=adoption.expires_at,
         )
         deadline = rotation.created_at + self._c.limits.proof_deadline
         rotation = replace(rotation, state=RotationState.MINTED, proof_deadline_at=deadline)

@@ -91,6 +91,8 @@ class Targets:
         merged = {**view.arguments(), **changes}
         switched = target.connection_type.value != merged.get("connection_type")
         kept_secret = "client_secret" not in changes and not switched
+        if not kept_secret and "client_secret_id" not in changes:
+            merged["client_secret_id"] = None  # it named the secret before
         values, problems = validate("target", merged, unknown={"client_secret"} if kept_secret else ())
         if problems:
             raise rejection(problems)

@@ -73,6 +73,8 @@ def compare(subject: Subject, olds: Bag, news: Bag) -> Difference:
     sent = {row.name for row in changed if EFFECTS[subject][row.name] is Effect.UPDATE} - NOT_SENT
     if _resends(subject, olds, news, sent):
         sent |= {name for name in CREDENTIALS[subject].arguments if news.get(name) is not None}
+    if "client_secret" in sent and news.get("client_secret_id") is not None:
+        sent.add("client_secret_id")  # a secret that is sent without it has an unknown keyId
     return Difference(
         updates=updates,
         replaces=replaces,

@@ -73,6 +73,8 @@ COMPUTED: Mapping[Subject, tuple[str, ...]] = {
 
 SECRET_OUTPUTS = (FINGERPRINT,)
 
+_NAMES_OF_SECRETS = {"api_id", "client_secret_id"}
+
 
 def plain(bag: Bag) -> dict[str, Any]:
     """The bag without Pulumi's own keys. An engine unwraps secrets for a provider that does not ask for them; one that
@@ -167,8 +169,8 @@ def _secret(known: str) -> Any:
 def live(subject: Subject, olds: Bag, present: Mapping[str, object]) -> tuple[dict[str, Any], bool]:
     """The inputs as the store holds them, for a refresh: of the arguments that the program sets, the live values.
 
-    ``api_id`` stays what was last sent, like a credential: which secret is current is the rotations' affair, and
-    adopting it anew after one would bring an old secret back.
+    ``api_id`` and ``client_secret_id`` stay what was last sent, like a credential: which secret is current is the
+    rotations' affair, and adopting it anew after one would bring an old secret back.
 
     Args:
         olds: The outputs as stored.
@@ -178,7 +180,8 @@ def live(subject: Subject, olds: Bag, present: Mapping[str, object]) -> tuple[di
         The inputs without the credential, which nobody tells a refresh; and whether they differ from the stored ones.
     """
     kept = {name: value for name, value in olds.items() if name not in COMPUTED[subject]}
-    fresh = {name: value for name, value in present.items() if name in kept and name != "api_id"}
+    moving = kept.keys() - _NAMES_OF_SECRETS
+    fresh = {name: value for name, value in present.items() if name in moving}
     inputs = {name: value for name, value in {**kept, **_wire(fresh)}.items() if value is not None}
     return inputs, inputs != kept
 

@@ -43,8 +43,20 @@ class TargetSecretRotator(AppSecretRotator):
         application = self._may_rotate(subject.item.app_id, subject.acting)
         self._refuse_too_short_a_life(subject, application)
         named = subject.target.client_secret_id
-        found = self._listed(application, named) if named else self._fitting(application, secret)
+        found = self._named(application, named, secret) if named else self._fitting(application, secret)
         return Adoption(key_id=found.key_id.lower(), value=secret, expires_at=found.end_at)
+
+    def _named(self, application: Application, key_id: str, secret: SecretText) -> PasswordCredential:
+        """Raises: NotFound, Rejected: it is another secret's, which must not be removed when ours is replaced."""
+        listed = self._listed(application, key_id)
+        if listed.hint and not secret.satisfies(partial(begins_with, listed.hint)):
+            raise Rejected(
+                "IdentifierMixedUp",
+                f"client_secret_id {key_id} is not the keyId of the Target's secret: its beginning differs from "
+                "Entra's hint",
+                hint="set client_secret_id on the Target to the keyId (Secret ID in the portal) of its secret",
+            )
+        return listed
 
     @staticmethod
     def _fitting(application: Application, secret: SecretText) -> PasswordCredential:
