@@ -33,7 +33,9 @@ def portal_secret(world: World, value: str | None = None, **record: Any) -> tupl
 @pytest.mark.parametrize(
     ("changes", "code", "says"),
     [
-        pytest.param({"target_name": "/azure/none"}, "TargetNotFound", "/azure/none", id="an unknown Target"),
+        pytest.param(
+            {"target_name": "/azure/none"}, "TargetNotFound", "/azure/none", id="an unknown Target", marks=row("AK-02")
+        ),
         pytest.param(
             {"app_id": ABSENT}, "ApplicationNotFound", ABSENT, id="an unknown application", marks=row("AK-30")
         ),
@@ -52,6 +54,17 @@ def test_a_refused_create_leaves_nothing(world: World, changes: dict[str, Any], 
     assert (error.code, says in str(error)) == (code, True)
     assert world.tables() == before
     assert world.writes() == []
+
+
+@row("AK-03")
+def test_an_item_is_no_target(world: World):
+    world.create()
+    world.mark()
+    before = world.tables()
+    error = refused(world.create, name="/prod/other", target_name=ITEM)
+    assert (error.code, error.exit_code) == ("TargetTypeMismatch", 2)
+    assert TARGET in error.hint
+    assert (world.tables(), world.requests()) == (before, [])
 
 
 @row("AK-30")

@@ -190,6 +190,7 @@ def test_pages_follow_one_another_and_lose_nothing(world: World):
 
 
 @row("B-04")
+@row("B-18")
 def test_tags_are_added_and_removed_one_by_one(world: World):
     world.create(tags=["a", "b"])
     world.mark()

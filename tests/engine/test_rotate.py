@@ -10,7 +10,7 @@ import pytest
 
 from azure_rotator.domain.model import RotationState, RotatorStatus, Stage
 from azure_rotator.engine.context import Limits
-from azure_rotator.engine.views import RotationResult
+from azure_rotator.engine.views import RotationResult, iso
 from azure_sandbox.testing import Control
 from tests.engine.world import ITEM, World, refused
 from tests.plugins.azure import OWNED_BY, MakeApplication
@@ -89,6 +89,40 @@ def test_a_right_that_was_lost_is_named_and_the_value_stays(world: World, lost: 
     assert world.versions() == {1: Stage.CURRENT}
     item = world.describe().item
     assert (item.rotator_status, item.error_code) == (RotatorStatus.FAILED, "AzurePermissionMissing")
+
+
+@row("B-06")
+def test_what_describe_says_of_a_failure_until_the_next_success(world: World):
+    def told() -> dict[str, Any]:
+        facts: dict[str, Any] = world.describe().facts()
+        return {**facts, **facts["rotated_secret_details"]}
+
+    world.create(auto_rotate=True, rotation_interval=30)
+    made = told()
+    assert (made["rotator_status"], made["last_rotation_error"]) == ("RotationSucceeded", None)
+    assert made["last_rotation_date"] == made["creation_date"]
+    assert made["next_rotation_date"] == iso(world.clock.now() + timedelta(days=30))
+    value = world.value()
+
+    world.clock.advance(days=1)
+    world.control.update_application(world.workload.app_id, owners=[])
+    refused(world.rotate)
+    failed = told()
+    assert failed["rotator_status"] == "RotationFailed"
+    assert failed["last_rotation_error"].startswith("AzurePermissionMissing: ")
+    assert value not in str(failed)
+    assert world.rotator.secret not in str(failed)
+    assert (failed["last_rotation_date"], failed["next_rotation_date"]) == (
+        made["last_rotation_date"],
+        made["next_rotation_date"],
+    )
+
+    world.control.update_application(world.workload.app_id, owners=[world.rotator.app_id])
+    world.rotate()
+    after = told()
+    assert (after["rotator_status"], after["last_rotation_error"]) == ("RotationSucceeded", None)
+    assert after["last_rotation_date"] == iso(world.clock.now())
+    assert after["expires_at"] > made["expires_at"]
 
 
 @row("AK-22")

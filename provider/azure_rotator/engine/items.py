@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from azure_rotator.domain import rotation as machine
-from azure_rotator.domain.errors import Conflict, NotFound
+from azure_rotator.domain.errors import Conflict, NotFound, Rejected
 from azure_rotator.domain.kinds import lane
 from azure_rotator.domain.model import (
     ItemState,
@@ -54,7 +54,19 @@ class Items:
         )
 
     def target_named(self, path: str) -> Target:
+        """The Target an item shall work with.
+
+        Raises:
+            NotFound: ``TargetNotFound``.
+            Rejected: ``TargetTypeMismatch``, the path is an item's.
+        """
         target = self._c.uow.find_target(name=path)
+        if target is None and (item := self._c.uow.find_item(name=path)) is not None:
+            raise Rejected(
+                "TargetTypeMismatch",
+                f'"{path}" is a Rotated Secret and no Azure Target',
+                hint=f'that item works with Target "{self._c.keeper_of(item).name}"; name a Target',
+            )
         if target is None:
             raise target_not_found(path)
         return target
