@@ -20,6 +20,7 @@ from azure_rotator.domain.model import RotatorType
 from azure_rotator.domain.names import ID_BYTES, encode_id
 from azure_rotator.domain.passwords import generate, policy_of
 from azure_rotator.domain.ports import (
+    Checker,
     Clock,
     Directory,
     Entropy,
@@ -33,9 +34,12 @@ from azure_rotator.domain.ports import (
 )
 from azure_rotator.engine.context import Context, Limits
 from azure_rotator.engine.service import Engine
+from azure_rotator.rotators.app_checks import AppSecretChecker
 from azure_rotator.rotators.app_secret import AppSecretRotator
+from azure_rotator.rotators.storage_checks import StorageKeyChecker
 from azure_rotator.rotators.storage_key import StorageKeyRotator
 from azure_rotator.rotators.target_secret import TargetSecretRotator
+from azure_rotator.rotators.user_checks import UserPasswordChecker
 from azure_rotator.rotators.user_password import UserPasswordRotator
 
 if TYPE_CHECKING:
@@ -156,6 +160,15 @@ def make_engine(
             users=users, login=login, generate=lambda item: generate(policy_of(item), entropy.token)
         ),
     }
+    secrets_of_apps = {
+        kind: AppSecretChecker(kind, directory=directory, login=login)
+        for kind in (RotatorType.API_KEY, RotatorType.TARGET)
+    }
+    checkers: dict[RotatorType, Checker] = {
+        **secrets_of_apps,
+        RotatorType.STORAGE_ACCOUNT: StorageKeyChecker(keys=keys),
+        RotatorType.PASSWORD: UserPasswordChecker(users=users, login=login),
+    }
     return Engine(
         Context(
             uow=uow,
@@ -167,6 +180,7 @@ def make_engine(
             login=login,
             observer=observer,
             rotators=rotators,
+            checkers=checkers,
             who=who,
             worker=f"{os.uname().nodename}:{os.getpid()}:{entropy.token(4).hex()}",
             limits=limits,

@@ -134,15 +134,28 @@ class TestWithoutAnyRight:
         assert said.err == f"warning: left in Azure, and nobody's now: {key_id}; remove them by hand\n"
         refused(place.terminal(*VALUE), "ItemNotFound", 4)
 
+    @row("AK-05")
     def test_target_test_names_the_missing_grant(self, place: Place):
         said = place.terminal("target", "test", "-n", "t", "--json")
         assert said.code == 7
-        assert [(need["need"], need["result"]) for need in said.json["needs"]] == [
-            ("login", "ok"),
-            ("application secrets", "AzurePermissionMissing"),
+        assert [(need["need"], need["result"], need["outcome"]) for need in said.json["needs"]] == [
+            ("login", "ok", "ok"),
+            ("application secrets", "AzurePermissionMissing", "failed"),
+            ("own secret", "AzurePermissionMissing", "warning"),
+            ("passwords", "AzurePermissionMissing", "warning"),
+            ("storage keys", "TargetIncomplete", "unknown"),
         ]
         assert said.error["code"] == "AzurePermissionMissing"
         assert "Application.ReadWrite.OwnedBy" in said.error["hint"]
+
+
+@row("AK-05")
+def test_target_test_fails_for_what_is_asked_for(place: Place):
+    place.terminal.told("target", "test", "-n", "t")
+    said = place.terminal("target", "test", "-n", "t", "--for-rotator", "password")
+    assert (said.code, said.err.count("User-PasswordProfile.ReadWrite.All")) == (7, 2)
+    assert "fix for passwords: grant" in said.out
+    refused(place.terminal("target", "test", "-n", "t", "--for-rotator", "nothing"), "RotatorTypeInvalid", 2)
 
 
 @row("B-01")

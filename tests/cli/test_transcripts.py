@@ -146,8 +146,11 @@ def test_a_secret_is_minted_read_rotated_and_deleted(place: Place):
         """
 $ target test -n t
 NEED RESULT WHAT
-login ok -
+login ok as the application of Target "/t"
 application secrets ok may change the applications it is an owner of
+own secret ok may change its own application
+passwords AzurePermissionMissing User-PasswordProfile.ReadWrite.All is not granted
+storage keys TargetIncomplete the Target names no storage account to try the role on
 $ rotated-secret create azure -n prod/billing --target-name t --rotator-type api-key \
   --authentication-credentials use-target-creds --app-id {app} --auto-rotate --rotation-interval 30 --tag a --tag b
 item_name: /prod/billing

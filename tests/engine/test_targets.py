@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from azure_rotator.domain.findings import Outcome
+from azure_rotator.domain.grants import KEY_OPERATOR, PASSWORDS
+from azure_rotator.domain.model import RotatorType
 from azure_sandbox.testing import Control
-from tests.engine.world import ITEM, TARGET, World, refused
+from tests.engine.world import ITEM, TARGET, WRITES, World, refused
 from tests.plugins.azure import OWNED_BY, MakeApplication
 from tests.rows import row
 
@@ -189,25 +192,65 @@ def test_a_switch_to_a_cloud_identity_and_back_asks_for_a_secret(world: World):
 # --- test
 
 
+def needs_of(world: World, name: str = TARGET, **more: Any) -> dict[str, tuple[str, str]]:
+    """Outcome and code by need."""
+    found = world.engine.targets.test(name=name, **more)
+    assert all(one.fix for one in found if one.outcome is Outcome.FAILED), "each with its fix"
+    return {one.check: (one.outcome.value, one.code) for one in found}
+
+
+OK, MISSING, UNNEEDED = ("ok", ""), ("failed", "AzurePermissionMissing"), ("warning", "AzurePermissionMissing")
+
+
 @row("AK-05")
 @pytest.mark.parametrize(
-    ("roles", "result", "says"),
+    ("roles", "owners", "expected"),
     [
-        ([OWNED_BY], "ok", "owner"),
-        (["Application.ReadWrite.All"], "ok", "every application"),
-        ([], "AzurePermissionMissing", OWNED_BY),
+        pytest.param([OWNED_BY], ["self"], (OK, OK, UNNEEDED), id="owner of itself"),
+        pytest.param([OWNED_BY], [], (OK, UNNEEDED, UNNEEDED), id="not of itself"),
+        pytest.param(["Application.ReadWrite.All"], [], (OK, OK, UNNEEDED), id="all applications"),
+        pytest.param([PASSWORDS], [], (UNNEEDED, UNNEEDED, OK), id="passwords"),
+        pytest.param(["User.ReadWrite.All"], [], (MISSING, MISSING, MISSING), id="not enough for passwords"),
+        pytest.param([], [], (MISSING, MISSING, MISSING), id="nothing"),
     ],
 )
-def test_a_target_is_tested_by_its_login_and_grants(
-    empty_world: World, make_application: MakeApplication, roles: list[str], result: str, says: str
+def test_a_target_is_tested_need_by_need(
+    empty_world: World, make_application: MakeApplication, roles: list[str], owners: list[str], expected: Any
 ):
     world = empty_world
-    acting = make_application("acting", roles=roles)
+    acting = make_application("acting", roles=roles, owners=owners)
     world.create_target(client_id=acting.app_id, client_secret=acting.secret)
-    findings = world.engine.targets.test(name=TARGET)
-    assert [one.need for one in findings] == ["login", "application secrets"]
-    assert (findings[0].result, findings[1].result) == ("ok", result)
-    assert says in findings[1].message
+    found = needs_of(world)
+    assert found.pop("login") == OK
+    assert found.pop("storage keys") == ("unknown", "TargetIncomplete")
+    assert (found["application secrets"], found["own secret"], found["passwords"]) == expected
+    assert world.requests(*WRITES) == []
+
+
+@row("AK-05")
+@pytest.mark.parametrize("operator", [True, False])
+def test_the_role_on_storage_keys_is_tried_on_the_account(world: World, operator: bool):
+    operators = [world.rotator.app_id] if operator else []
+    info = world.control.create_account(tenant=world.rotator.info.tenant_id, operators=operators)
+    where = {"resource_group_name": info.resource_group, "resource_name": info.name}
+    update(world, subscription_id=info.subscription_id, **where)
+    if not operator:  # else nobody of the tenant has anything in the subscription
+        world.control.grant(world.rotator.app_id, "Reader", info.resource_id)
+    assert needs_of(world)["storage keys"] == (OK if operator else UNNEEDED)
+    found = {one.check: one for one in world.engine.targets.test(name=TARGET)}["storage keys"]
+    assert operator or KEY_OPERATOR in found.fix
+    assert not any(value in repr(found) for value in info.keys.values())
+
+
+@row("AK-05")
+def test_what_an_item_or_who_asks_needs_must_be_met(world: World):
+    assert needs_of(world)["passwords"] == UNNEEDED
+    assert needs_of(world, wanted=[RotatorType.PASSWORD])["passwords"] == MISSING
+    world.create()
+    assert needs_of(world)["application secrets"] == OK
+    world.control.update_application(world.rotator.app_id, roles=[PASSWORDS])
+    found = needs_of(world)
+    assert (found["application secrets"], found["passwords"]) == (MISSING, OK)
 
 
 @row("AK-05")

@@ -11,6 +11,7 @@ from azure_rotator.cli.flags import Flag, Repeated, name_flag, parameter_flags, 
 from azure_rotator.cli.invocation import Invocation, command, refuse_at_once, required
 from azure_rotator.cli.tables import pairs, table
 from azure_rotator.domain.errors import Forbidden, Rejected
+from azure_rotator.domain.findings import Outcome
 from azure_rotator.domain.model import RotatorType
 
 if TYPE_CHECKING:
@@ -65,11 +66,7 @@ def update_azure(call: Invocation, /, name: str | None, new_name: str | None, **
     ],
 )
 def list_all(call: Invocation, /, text: str | None, for_rotator: str | None, pagination_token: str | None) -> None:
-    if for_rotator is not None and for_rotator not in set(RotatorType):
-        raise Rejected(
-            "RotatorTypeInvalid", f"{for_rotator!r} does not exist", hint=f"one of: {', '.join(RotatorType)}"
-        )
-    kind = RotatorType(for_rotator) if for_rotator else None
+    kind = _rotator_type(for_rotator) if for_rotator is not None else None
     with call.engine() as engine:
         listing = engine.targets.list_page(text=text, for_rotator=kind, token=pagination_token)
     rows = [view.facts() for view in listing.targets]
@@ -114,20 +111,44 @@ def get_details(call: Invocation, /, name: str | None, target_version: str | Non
 
 
 @command(
-    about="Log in as the Target and say for each need whether its grants allow it. Reads only.\n\n"
-    "Fails when the login does, or when no need at all is met.",
-    flags=[name_flag("Target")],
+    about="Log in as the Target and say for each kind of credential whether it may rotate it. Reads only.\n\n"
+    "Fails when the login does, when what an item of the Target or --for-rotator needs is missing, or when there is "
+    "neither and no need at all is met. What the least role may not read is unknown, and no failure.",
+    flags=[
+        name_flag("Target"),
+        Repeated(
+            "--for-rotator",
+            "for_rotator",
+            metavar="|".join(RotatorType),
+            about="a kind that it must be able to rotate; the option may be repeated",
+        ),
+    ],
 )
-def test(call: Invocation, /, name: str | None) -> None:
+def test(call: Invocation, /, name: str | None, for_rotator: tuple[str, ...] | None) -> None:
     path = required("--name", name)
+    wanted = [_rotator_type(kind) for kind in for_rotator or ()]
     with call.engine() as engine:
-        findings = engine.targets.test(name=path)
-    rows = [finding.facts() for finding in findings]
+        findings = engine.targets.test(name=path, wanted=wanted)
+    rows: list[dict[str, object]] = [
+        {
+            "need": one.check,
+            "result": one.code or one.outcome.value,
+            "outcome": one.outcome.value,
+            "message": one.message,
+            "hint": one.fix,
+        }
+        for one in findings
+    ]
     columns = {"need": "NEED", "result": "RESULT", "message": "WHAT"}
-    call.console.result({"target_name": path, "needs": rows}, lambda: table(rows, columns, empty="nothing to test"))
-    refused = [finding for finding in findings if finding.result != "ok"]
-    if refused and len(refused) == len(findings) - 1:  # the login itself is the one that went well
-        raise Forbidden(refused[0].result, refused[0].message, hint=refused[0].hint)
+
+    def human() -> str:
+        fixes = [f"fix for {one.check}: {one.fix}" for one in findings if one.outcome is Outcome.FAILED]
+        return "\n".join([table(rows, columns, empty="nothing to test"), *fixes])
+
+    call.console.result({"target_name": path, "needs": rows}, human)
+    for one in findings:
+        if one.outcome is Outcome.FAILED:
+            raise Forbidden(one.code, one.message, hint=one.fix)
 
 
 _FORCE = Flag(
@@ -168,6 +189,13 @@ def delete_many(
     _warn_stranded(call, views)
     deleted = [view.target.name for view in views]
     call.console.result({"targets": deleted}, lambda: "\n".join(f"deleted {one}" for one in deleted))
+
+
+def _rotator_type(text: str) -> RotatorType:
+    """Raises: Rejected ``RotatorTypeInvalid``."""
+    if text not in set(RotatorType):
+        raise Rejected("RotatorTypeInvalid", f"{text!r} does not exist", hint=f"one of: {', '.join(RotatorType)}")
+    return RotatorType(text)
 
 
 def _warn_stranded(call: Invocation, views: Sequence[TargetView]) -> None:

@@ -12,10 +12,12 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, NoReturn
+from urllib.parse import quote
 
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import RequestIdPolicy, SansIOHTTPPolicy, UserAgentPolicy
 from azure.core.pipeline.transport import AioHttpTransport
+from azure.core.rest import HttpRequest
 from azure.mgmt.storage.aio import StorageManagementClient
 
 from azure_rotator.cloud.answers import Answer, read_answer
@@ -23,6 +25,7 @@ from azure_rotator.cloud.endpoints import Endpoints
 from azure_rotator.domain.secrettext import SecretText
 
 _USER_AGENT: Final = "azure-rotator"
+_LOCKS_VERSION: Final = "2020-05-01"
 
 
 class _Unused:
@@ -102,6 +105,22 @@ async def connect(
 def list_keys(client: StorageManagementClient, group: str, account: str) -> Awaitable[object]:
     """``POST …/listKeys?$expand=kerb``: Kerberos keys are in the list where there are any."""
     return client.storage_accounts.list_keys(group, account, expand="kerb")
+
+
+def get_account(client: StorageManagementClient, group: str, account: str) -> Awaitable[object]:
+    """``GET …/storageAccounts/{name}``."""
+    return client.storage_accounts.get_properties(group, account)
+
+
+def list_locks(client: StorageManagementClient, subscription_id: str, group: str, account: str) -> Awaitable[object]:
+    """``GET …/providers/Microsoft.Authorization/locks``: those of the account and above it. The storage SDK has no call
+    of its own for it ("Management Locks - List By Scope" on learn.microsoft.com)."""
+    scope = "/".join(
+        ("", "subscriptions", quote(subscription_id), "resourceGroups", quote(group), "providers/Microsoft.Storage")
+    )
+    path = f"{scope}/storageAccounts/{quote(account)}/providers/Microsoft.Authorization/locks"
+    query = {"api-version": _LOCKS_VERSION, "$filter": "atScope()"}
+    return client.send_request(HttpRequest("GET", path, params=query))
 
 
 def regenerate_key(client: StorageManagementClient, group: str, account: str, key_name: str) -> Awaitable[object]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
 from azure_rotator.domain.ports import (
+    AccountSettings,
     Application,
     CredentialLoad,
     Grants,
@@ -24,6 +26,8 @@ from azure_rotator.domain.ports import (
     User,
 )
 from azure_rotator.domain.secrettext import SecretText
+
+_SAS_PERIOD: Final = re.compile(r"(?:([0-9]{1,5})\.)?([0-9]{1,2}):([0-9]{2}):([0-9]{2})")
 
 
 def application(body: Any) -> Application:
@@ -63,6 +67,40 @@ def storage_key(body: Any, name: str) -> StorageKey:
         if key.name.lower() == name.lower():
             return key
     raise ValueError(f"{name} is missing")
+
+
+def account_settings(body: Any) -> AccountSettings:
+    """The answer of ``GET storageAccounts/{name}``. What an account has never been told is absent or null."""
+    properties = fields_of(fields_of(body).get("properties"))
+    shared = properties.get("allowSharedKeyAccess")
+    if shared is not None and not isinstance(shared, bool):
+        raise ValueError("allowSharedKeyAccess is neither true nor false")
+    directory = text_of(_inner(properties, "azureFilesIdentityBasedAuthentication"), "directoryServiceOptions")
+    days = _inner(properties, "keyPolicy").get("keyExpirationPeriodInDays")
+    if days is not None and (isinstance(days, bool) or not isinstance(days, int)):
+        raise ValueError("keyExpirationPeriodInDays is no number")
+    return AccountSettings(
+        shared_key=shared is not False,
+        directory=None if directory in {None, "None"} else directory,
+        sas_period=_sas_period(text_of(_inner(properties, "sasPolicy"), "sasExpirationPeriod")),
+        key_days=days,
+    )
+
+
+def read_only_locks(body: Any) -> tuple[str, ...]:
+    """The ids of the locks in a page of ``…/locks`` that refuse writes."""
+    rows = [fields_of(one) for one in list_of(fields_of(body), "value")]
+    return tuple(
+        text_of(row, "id") or "" for row in rows if text_of(fields_of(row.get("properties")), "level") == "ReadOnly"
+    )
+
+
+def is_federated(body: Any) -> bool:
+    """The answer of ``GET common/userrealm/{name}``."""
+    kind = text_of(fields_of(body), "account_type")
+    if not kind:
+        raise ValueError("account_type is missing")
+    return kind.lower() == "federated"
 
 
 def object_ids(body: Any) -> frozenset[str]:
@@ -167,6 +205,22 @@ def grants(token: str) -> Grants:
     if not isinstance(roles, list):
         raise ValueError("the token's roles are no list")
     return Grants(roles=frozenset(role for role in roles if isinstance(role, str)), principal_id=_id(claims, "oid"))
+
+
+def _inner(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    held = fields.get(name)
+    return {} if held is None else fields_of(held)
+
+
+def _sas_period(text: str | None) -> timedelta | None:
+    """``DD.HH:MM:SS``; the days may be missing."""
+    if text is None:
+        return None
+    found = _SAS_PERIOD.fullmatch(text)
+    if found is None:
+        raise ValueError("sasExpirationPeriod is no period")
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
 def _is_for_personal_accounts(fields: Mapping[str, Any]) -> bool:

@@ -70,6 +70,33 @@ async def sign_in(
     return found if is_wrong_secret(second) else second
 
 
+async def federated(
+    kept: Kept, client: Identity, endpoints: Endpoints, username: str, *, seconds: float
+) -> bool | RotatorError:
+    """Whether the user's domain is federated ("home realm discovery" as MSAL asks it before a password grant)."""
+    from azure_rotator.cloud import connections
+
+    attempt = Attempt(
+        who=client.label, subject=f"user {username}", doing="find where it signs in", host=endpoints.login_host
+    )
+    url = f"https://{endpoints.login_host}/common/userrealm/{quote(username, safe='')}"
+    try:
+        async with asyncio.timeout(seconds), connections.connect(kept, seconds) as connection:
+            got = await connection.get(url, params={"api-version": "1.0"}, headers={"accept": "application/json"})
+            answer = read_answer(got.status_code, got.headers, got.content)
+    except TimeoutError:
+        return faults.timed_out(attempt, seconds, applied="no")
+    except Exception as error:  # noqa: BLE001 - as of any request here
+        return faults.http_failed(attempt, error)
+    if not answer.ok:
+        return faults.unusable(attempt, answer, faults.details_of(attempt, answer), applied="no")
+    try:
+        return payloads.is_federated(answer.body)
+    except ValueError as error:
+        problem = str(error)
+    return faults.unusable_success(attempt, answer, problem)
+
+
 async def _once(
     kept: Kept,
     client: Identity,

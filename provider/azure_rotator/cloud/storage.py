@@ -21,7 +21,7 @@ from azure_rotator.cloud.faults import Attempt
 from azure_rotator.cloud.loop import LoopThread, shared
 from azure_rotator.cloud.session import Session, content, run
 from azure_rotator.domain.errors import Rejected, RotatorError
-from azure_rotator.domain.ports import Identity, StorageAccount, StorageKey
+from azure_rotator.domain.ports import AccountSettings, Identity, StorageAccount, StorageKey
 from azure_rotator.domain.secrettext import SecretText
 
 if TYPE_CHECKING:
@@ -58,6 +58,35 @@ class ArmStorageKeys:
             attempt = session.attempt(_named(account), "list its keys")
             call = partial(arm.list_keys, group=account.resource_group, account=account.name)
             return _read(attempt, await _send(session, attempt, account, call), payloads.storage_keys)
+
+        return self._run(acting, account, work)
+
+    def settings(self, acting: Identity, account: StorageAccount) -> AccountSettings | None:
+        """What the account says about its keys; None where Resource Manager denies the read."""
+        from azure_rotator.cloud import arm
+
+        async def work(session: Session) -> AccountSettings | RotatorError | None:
+            attempt = session.attempt(_named(account), "read it")
+            call = partial(arm.get_account, group=account.resource_group, account=account.name)
+            answer = await _send(session, attempt, account, call)
+            return None if _is_denied(answer) else _read(attempt, answer, payloads.account_settings)
+
+        return self._run(acting, account, work)
+
+    def lock_ids(self, acting: Identity, account: StorageAccount) -> tuple[str, ...] | None:
+        """The ReadOnly locks that hold for the account; None where Resource Manager denies the read."""
+        from azure_rotator.cloud import arm
+
+        async def work(session: Session) -> tuple[str, ...] | RotatorError | None:
+            attempt = session.attempt(_named(account), "read its locks")
+            call = partial(
+                arm.list_locks,
+                subscription_id=account.subscription_id,
+                group=account.resource_group,
+                account=account.name,
+            )
+            answer = await _send(session, attempt, account, call)
+            return None if _is_denied(answer) else _read(attempt, answer, payloads.read_only_locks)
 
         return self._run(acting, account, work)
 
@@ -137,6 +166,11 @@ def _read(attempt: Attempt, answer: Answer | RotatorError, parse: Callable[[Any]
     if not answer.ok:
         return storage_faults.arm_refused(attempt, answer)
     return content(attempt, answer, parse)
+
+
+def _is_denied(answer: Answer | RotatorError) -> bool:
+    # With a code of Resource Manager's: a proxy's 403 says nothing about roles.
+    return isinstance(answer, Answer) and answer.status == 403 and answer.code is not None
 
 
 async def _prove(session: Session, account: StorageAccount, key: StorageKey) -> bool | RotatorError:

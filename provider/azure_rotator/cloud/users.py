@@ -16,7 +16,7 @@ from azure_rotator.cloud.answers import Answer
 from azure_rotator.cloud.credentials import REQUEST_SECONDS
 from azure_rotator.cloud.loop import LoopThread, shared
 from azure_rotator.cloud.session import Session, read, run
-from azure_rotator.cloud.sign_in import PROOF_SCOPE, Demand, sign_in
+from azure_rotator.cloud.sign_in import PROOF_SCOPE, Demand, federated, sign_in
 from azure_rotator.domain.errors import RotatorError
 from azure_rotator.domain.ports import Identity, SignIn, User
 from azure_rotator.domain.secrettext import SecretText
@@ -52,6 +52,15 @@ class EntraUsers:
 
         async def work(session: Session) -> User | RotatorError:
             return await _read_user(session, username)
+
+        return self._run(acting, work)
+
+    def is_federated(self, acting: Identity, username: str) -> bool:
+        """From the login host's own answer about the user's domain, which nobody needs a permission for."""
+        from azure_rotator.cloud import connections  # noqa: F401 - on this thread: the loop serves others meanwhile
+
+        async def work(session: Session) -> bool | RotatorError:
+            return await federated(session.kept, acting, session.endpoints, username, seconds=self._seconds)
 
         return self._run(acting, work)
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from azure_rotator.domain.findings import Finding
 from azure_rotator.domain.model import (
     Account,
     AuditLine,
@@ -279,6 +280,24 @@ class StorageKey:
     created_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSettings:
+    """What an account's settings say about its keys.
+
+    Args:
+        shared_key: Whether requests and signatures made with a key are taken at all.
+        directory: Who authenticates its file shares (``AD``, ``AADDS``, ``AADKERB``); None: nobody, so that no Kerberos
+            key opens anything.
+        sas_period: How long a shared access signature should live at most; None: the account has no such policy.
+        key_days: After how many days the account's owner wants keys rotated; a reminder, nothing expires.
+    """
+
+    shared_key: bool
+    directory: str | None = None
+    sas_period: timedelta | None = None
+    key_days: int | None = None
+
+
 class StorageKeys(Protocol):
     """Keys of storage accounts, over Azure Resource Manager. SDK retries are off: one call is one request at most
     (plus a token), within the adapter's timeout, which stays below the lease."""
@@ -292,6 +311,16 @@ class StorageKeys(Protocol):
                 Service Role"; ``ResourceLocked``: a ReadOnly lock, which refuses even the list (F45).
             Unavailable: throttled or no usable answer.
         """
+        ...
+
+    def settings(self, acting: Identity, account: StorageAccount) -> AccountSettings | None:
+        """What the account says about its keys; None: the acting identity may not read it, which the role that
+        operates keys may not. Raises as ``list_keys``."""
+        ...
+
+    def lock_ids(self, acting: Identity, account: StorageAccount) -> tuple[str, ...] | None:
+        """Resource ids of the ReadOnly locks that hold for the account; None: the acting identity may not read them.
+        Raises as ``list_keys``."""
         ...
 
     def regenerate(self, acting: Identity, account: StorageAccount, key_name: str) -> StorageKey:
@@ -341,6 +370,11 @@ class Users(Protocol):
 
     def get_user(self, acting: Identity, username: str) -> User:
         """Raises: NotFound ``UserNotFound``; Forbidden ``AzureAuthFailed``, ``AzurePermissionMissing``; Unavailable."""
+        ...
+
+    def is_federated(self, acting: Identity, username: str) -> bool:
+        """Whether the user's domain signs in somewhere else than in Entra, which then knows no password of his. Raises:
+        Unavailable."""
         ...
 
     def set_password(self, acting: Identity, username: str, password: SecretText) -> None:
@@ -910,6 +944,36 @@ class Rotator(Protocol):
 
     def sweep(self, job: Job) -> Sequence[PasswordCredential]:
         """A delete: remove what else carries this item's stamp."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """An item as a checker sees it.
+
+    Args:
+        acting: Who would rotate it.
+        current: Its current version, if it has one.
+        present: That version's value.
+    """
+
+    item: RotatedSecret
+    target: Target
+    acting: Identity
+    current: Version | None
+    present: SecretText | None
+    now: datetime
+
+
+class Checker(Protocol):
+    """What can be told about one kind of credential before it is rotated; reads only."""
+
+    def need(self, target: Target, acting: Identity, grants: Grants) -> Finding:
+        """Whether the Target may do what this kind takes, as far as that can be told without an item."""
+        ...
+
+    def inspect(self, subject: Inspection) -> Sequence[Finding]:
+        """Everything about an item's object and credential that its rotation depends on."""
         ...
 
 

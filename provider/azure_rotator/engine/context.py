@@ -27,6 +27,7 @@ from azure_rotator.domain.model import (
 from azure_rotator.domain.names import ID_BYTES, encode_id
 from azure_rotator.domain.parameters import is_reference, literal_text
 from azure_rotator.domain.ports import (
+    Checker,
     Clock,
     Directory,
     Entropy,
@@ -81,6 +82,7 @@ class Context:
     login: Login
     observer: Observer
     rotators: Mapping[RotatorType, Rotator]
+    checkers: Mapping[RotatorType, Checker]
     who: str
     worker: str
     limits: Limits = field(default_factory=Limits)

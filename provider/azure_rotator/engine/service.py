@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from azure_rotator.domain.findings import Finding
 from azure_rotator.domain.model import AuditLine, Event
 from azure_rotator.domain.names import canonical_path
 from azure_rotator.engine.account import Accounts
+from azure_rotator.engine.checks import Checks
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.drift import Drift
 from azure_rotator.engine.folders import Folders
@@ -35,7 +37,8 @@ class Engine:
         self._c = context
         self.runner = Runner(context)
         foreground = Foreground(context, self.runner)
-        self.targets = Targets(context)
+        self._checks = Checks(context)
+        self.targets = Targets(context, self._checks)
         self.secrets = Secrets(context, foreground)
         self.folders = Folders(context)
         self.account = Accounts(context)
@@ -47,6 +50,16 @@ class Engine:
 
     def reconcile(self, *, target: str | None = None, dry_run: bool = False) -> Reconciliation:
         return self._reconcile.run(target=canonical_path(target) if target else None, dry_run=dry_run)
+
+    def doctor(self, *, target: str | None = None) -> Sequence[Finding]:
+        """Look for what keeps, or will keep, rotations from working: every Target and item, or those of one Target.
+
+        Raises:
+            NotFound: ``TargetNotFound``.
+        """
+        if target is None:
+            return self._checks.run(self._c.uow.list_targets())
+        return self._checks.run([self.targets.get(name=target).target])
 
     def audit(
         self, *, name: str | None = None, since: datetime | None = None, action: str | None = None

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TypedDict
 
 from azure_rotator.domain.errors import Conflict, Corrupt, NotFound, Rejected, RotatorError, rejection
-from azure_rotator.domain.grants import OWNED_APPLICATIONS, may_change_applications, may_change_every_application
+from azure_rotator.domain.findings import Finding
 from azure_rotator.domain.model import ConnectionType, RotatorType, Target
 from azure_rotator.domain.names import canonical_path, is_guid
 from azure_rotator.domain.parameters import is_reference, literal_text, validate
-from azure_rotator.domain.ports import Grants
 from azure_rotator.domain.rotation import versions_kept
 from azure_rotator.domain.secrettext import SealedBytes, SecretText
 from azure_rotator.engine.account import refuse_characters
 from azure_rotator.engine.arguments import Arguments, optional_bool, optional_int, optional_text
+from azure_rotator.engine.checks import Checks
 from azure_rotator.engine.context import Context, target_place
 from azure_rotator.engine.folders import folder_path, lies_in
 from azure_rotator.engine.preflight import refuse_unfit
 from azure_rotator.engine.queries import PAGE, named_like, page_of
-from azure_rotator.engine.views import Finding, TargetDetails, TargetListing, TargetView
+from azure_rotator.engine.views import TargetDetails, TargetListing, TargetView
 
 
 class Targets:
     """Create, update, delete, show and test Targets."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, checks: Checks) -> None:
         self._c = context
+        self._checks = checks
 
     def create(self, arguments: Arguments, *, owner: str = "") -> TargetView:
         """Store a Target.
@@ -228,15 +229,17 @@ class Targets:
         _, page, after = page_of(found, name=lambda target: target.name, size=PAGE, token=token)
         return TargetListing(targets=tuple(self._view(target) for target in page), next_page=after)
 
-    def test(self, *, name: str) -> list[Finding]:
-        """Log in as the Target and say what its grants allow; reads only.
+    def test(self, *, name: str, wanted: Collection[RotatorType] = ()) -> list[Finding]:
+        """Log in as the Target and say for every kind of credential whether it may rotate it; reads only.
+
+        Args:
+            wanted: Kinds that it must be able to rotate, beside those of its items.
 
         Raises:
             Forbidden: ``AzureAuthFailed`` with the AADSTS code.
         """
         target = self._find(name=name, target_id=None, store_id=None)
-        grants = self._c.login.grants(self._c.target_identity(target))
-        return [Finding(need="login", result="ok"), _application_secrets(grants)]
+        return self._checks.test_target(target, wanted=wanted)
 
     # --- private --------------------------------------------------------------------------------------------------
 
@@ -406,17 +409,3 @@ def unknown_to_this_store(noun: str, identifier: str, store_id: str) -> RotatorE
 
 def _name_taken(name: str) -> Conflict:
     return Conflict("NameConflict", f'there is a Target "{name}" already', hint="choose another name")
-
-
-def _application_secrets(grants: Grants) -> Finding:
-    need = "application secrets"
-    if may_change_every_application(grants.roles):
-        return Finding(need=need, result="ok", message="may change every application")
-    if may_change_applications(grants.roles):
-        return Finding(need=need, result="ok", message="may change the applications it is an owner of")
-    return Finding(
-        need=need,
-        result="AzurePermissionMissing",
-        message=f"neither {OWNED_APPLICATIONS} nor Application.ReadWrite.All is granted",
-        hint=f"grant {OWNED_APPLICATIONS} and make the application's service principal an owner of what it rotates",
-    )

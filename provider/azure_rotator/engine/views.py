@@ -446,19 +446,6 @@ class BulkDeletion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line of ``target test``: a need, whether it is met, and the fix."""
-
-    need: str
-    result: str
-    message: str = ""
-    hint: str = ""
-
-    def facts(self) -> Facts:
-        return {"need": self.need, "result": self.result, "message": self.message, "hint": self.hint}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
     """A secret that reconcile found, or would remove."""
 

@@ -12,7 +12,6 @@ from datetime import datetime
 from functools import partial
 
 from azure_rotator.domain.errors import Forbidden, NotFound, Rejected
-from azure_rotator.domain.grants import OWNED_APPLICATIONS, may_change_applications, may_change_every_application
 from azure_rotator.domain.kinds import application_identity, overlap_of
 from azure_rotator.domain.model import Mint
 from azure_rotator.domain.names import Stamp
@@ -35,6 +34,7 @@ from azure_rotator.domain.ports import (
 )
 from azure_rotator.domain.schedule import credential_life
 from azure_rotator.domain.secrettext import SecretText
+from azure_rotator.rotators.access import refuse_non_owner, refuse_without_grant
 
 # AADSTS number of a login by an application that the tenant does not know (any more).
 _UNKNOWN_APPLICATION = 700016
@@ -64,21 +64,9 @@ class AppSecretRotator:
 
     def _may_rotate(self, app_id: str, acting: Identity) -> Application:
         grants = self._login.grants(acting)
-        if not may_change_applications(grants.roles):
-            raise Forbidden(
-                "AzurePermissionMissing",
-                f"{acting.label} has neither {OWNED_APPLICATIONS} nor Application.ReadWrite.All",
-                hint=f"grant {OWNED_APPLICATIONS} and make its service principal an owner of application {app_id}",
-            )
+        refuse_without_grant(acting, grants, app_id)
         application = self._directory.get_application(acting, app_id)
-        if may_change_every_application(grants.roles):
-            return application
-        if grants.principal_id not in self._directory.owner_ids(acting, application.object_id):
-            raise Forbidden(
-                "AzurePermissionMissing",
-                f"{acting.label} is not an owner of application {app_id}, which {OWNED_APPLICATIONS} needs",
-                hint=f"make service principal {grants.principal_id} an owner of it, or grant Application.ReadWrite.All",
-            )
+        refuse_non_owner(self._directory, acting, grants, application)
         return application
 
     def _refuse_too_short_a_life(self, subject: Subject, application: Application) -> None:
