@@ -5,10 +5,14 @@ Collected only where AZURITE_DIR names a folder in which ``npm install azurite``
 
 from __future__ import annotations
 
+import json
 import os
 import select
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -70,6 +74,44 @@ def test_each_key_is_rotated_in_turn_and_the_data_stays_within_reach(azure: Azur
         for value in (keys[name], keys[other]):
             assert send(azure, account, LIST, value).status_code == 200
             assert send(azure, account, "/things/one", value).content == b"content"
+
+
+@pytest.mark.parametrize("mode", ["named", "alternate"])
+def test_azure_rotator_rotates_under_the_eyes_of_azurite(azure: Azure, backed, account, operator, tmp_path, mode):
+    """Five rotations: what is handed out opens, what was regenerated is refused, the other key works throughout."""
+    store = {"AZURE_ROTATOR_STORE": f"sqlite:///{tmp_path}/store.db", "AZURE_ROTATOR_KEY_FILE": f"{tmp_path}/key/k"}
+    environment = {**os.environ, **backed.environment(), **store}
+
+    def told(*argv: str, stdin: str = "") -> dict[str, Any]:
+        command = [Path(sys.executable).with_name("azure-rotator"), *argv, "--json"]
+        done = subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def handed_out() -> tuple[str, str]:
+        value = told("rotated-secret", "get-value", "-n", "blobs")["value"]
+        return value["key_name"], value["key"]
+
+    where = ("--subscription-id", account.subscription_id, "--resource-group-name", account.resource_group)
+    who = ("--tenant-id", azure.tenant.tenant_id, "--client-id", operator.app_id, "--client-secret", "-")
+    target = ("target", "create", "azure", "-n", "azure", *who, *where, "--resource-name", account.name)
+    told(*target, stdin=operator.secrets["boot"])
+    item = ("rotated-secret", "create", "azure", "-n", "blobs", "--target-name", "azure")
+    named = ("--storage-account-key-name", "key1", "--storage-key-mode", mode)
+    told(*item, "--rotator-type", "azure-storage-account", *named)
+    assert handed_out() == ("key1", account.keys["key1"])
+    for _ in range(5):
+        before = dict(backed.control.account(account.name).keys)
+        old_name, old = handed_out()
+        told("rotate-secret", "-n", "blobs")
+        name, new = handed_out()
+        keys = backed.control.account(account.name).keys
+        assert keys[name] == new != old
+        assert name == (old_name if mode == "named" else {"key1": "key2", "key2": "key1"}[old_name])
+        assert send(azure, account, LIST, before[name]).status_code == 403
+        assert {send(azure, account, LIST, keys[one]).status_code for one in ("key1", "key2")} == {200}
+        assert send(azure, account, LIST, old).status_code == (403 if mode == "named" else 200)
 
 
 def test_a_head_tells_the_length_of_what_it_leaves_out(azure: Azure, account):
