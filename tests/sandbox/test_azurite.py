@@ -83,7 +83,7 @@ def test_azure_rotator_rotates_under_the_eyes_of_azurite(azure: Azure, backed, a
     environment = {**os.environ, **backed.environment(), **store}
 
     def told(*argv: str, stdin: str = "") -> dict[str, Any]:
-        command = [Path(sys.executable).with_name("azure-rotator"), *argv, "--json"]
+        command = [str(Path(sys.executable).with_name("azure-rotator")), *argv, "--json"]
         done = subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         answer: dict[str, Any] = json.loads(done.stdout)
