@@ -13,7 +13,7 @@ import pytest
 from azure_rotator.cloud import graph_faults, login_faults, storage_faults
 from azure_rotator.cloud.answers import Answer, read_answer, retry_after
 from azure_rotator.cloud.faults import Attempt
-from azure_rotator.domain.errors import EXIT_CODES, Forbidden, NotFound, Rejected, RotatorError, Unavailable
+from azure_rotator.domain.errors import EXIT_CODES, Forbidden, NotFound, Reach, Rejected, RotatorError, Unavailable
 
 WRITE = Attempt(
     who='target "/prod"', subject="application 42", doing="add a client secret", host="graph.microsoft.com", writes=True
@@ -364,3 +364,28 @@ def test_an_answer_does_not_show_its_body():
 
 def shown_nowhere(text: str, error: RotatorError) -> None:
     assert text not in f"{error!r} {error} {error.args} {error.hint} {error.details}"
+
+
+LIMITS = {
+    "Graph": (lambda: graph_faults.graph_refused(WRITE, graph_answer(429, "TooManyRequests")), Reach.TENANT),
+    "the login host": (lambda: login_faults.login_refused(LOGIN, login_answer(429, None)), Reach.TENANT),
+    "a limit of logins": (lambda: login_faults.login_refused(LOGIN, login_answer(400, 90055)), Reach.TENANT),
+    "a user's lock-out": (lambda: login_faults.sign_in_refused(LOGIN, login_answer(400, 50053)), Reach.OBJECT),
+    "Resource Manager": (lambda: storage_faults.arm_refused(REGENERATE, graph_answer(429, "x")), Reach.SUBSCRIPTION),
+    "one account's blob service": (
+        lambda: storage_faults.blob_refused(REGENERATE, read_answer(503, {"x-ms-error-code": "ServerBusy"}, b"")),
+        Reach.OBJECT,
+    ),
+    "an outage": (lambda: graph_faults.graph_refused(WRITE, graph_answer(503, "x")), Reach.OBJECT),
+    "a collision": (
+        lambda: graph_faults.graph_refused(WRITE, graph_answer(503, "Directory_ConcurrencyViolation")),
+        Reach.OBJECT,
+    ),
+}
+
+
+@pytest.mark.parametrize(("refused", "reach"), LIMITS.values(), ids=list(LIMITS))
+def test_whose_requests_are_to_pause(refused, reach: Reach):
+    told = refused()
+    assert isinstance(told, Unavailable)
+    assert told.reach is reach

@@ -67,6 +67,14 @@ def _elsewhere_on_hold(store: SqlUnitOfWork) -> Rotation:
     return _due(store)
 
 
+BLOBS = "storage:azurecloud:sub-1/group/blobs"
+
+
+def _paused(store: SqlUnitOfWork, name: str, lane: str = LANE, *, until: datetime = LATER) -> Rotation:
+    store.hold_lane(name, until)
+    return _due(store, lane=lane)
+
+
 CLAIMABLE: dict[str, tuple[Callable[[SqlUnitOfWork, Inspection], Rotation], bool]] = {
     "due now": (lambda store, _: _due(store), True),
     "due in a second": (lambda store, _: _due(store, next_attempt_at=NOW + SECOND), False),
@@ -82,6 +90,16 @@ CLAIMABLE: dict[str, tuple[Callable[[SqlUnitOfWork, Inspection], Rotation], bool
     "its lane on hold until now": (lambda store, _: _on_hold(store, NOW), True),
     "its lane on hold for a second": (lambda store, _: _on_hold(store, NOW + SECOND), False),
     "another lane on hold": (lambda store, _: _elsewhere_on_hold(store), True),
+    "its tenant on hold": (lambda store, _: _paused(store, "tenant:tenant-1"), False),
+    "its tenant on hold until now": (lambda store, _: _paused(store, "tenant:tenant-1", until=NOW), True),
+    "another tenant on hold": (lambda store, _: _paused(store, "tenant:tenant-2"), True),
+    "the tenant of its storage account on hold": (lambda store, _: _paused(store, "tenant:tenant-1", BLOBS), False),
+    "its subscription on hold": (lambda store, _: _paused(store, "subscription:azurecloud:sub-1", BLOBS), False),
+    "another subscription on hold": (lambda store, _: _paused(store, "subscription:azurecloud:sub-2", BLOBS), True),
+    "a subscription of another cloud on hold": (
+        lambda store, _: _paused(store, "subscription:china:sub-1", BLOBS),
+        True,
+    ),
     "unknown": (lambda store, _: samples.rotation(samples.new_id()), False),
 }
 
@@ -98,7 +116,7 @@ def test_who_may_claim(store: SqlUnitOfWork, outside: Inspection, prepare, claim
     else:
         assert before is not None
         assert after == replace(before, fence=before.fence + 1)
-        assert (claim.fence, claim.lane, claim.worker) == (before.fence + 1, LANE, "worker-9")
+        assert (claim.fence, claim.lane, claim.worker) == (before.fence + 1, before.lane, "worker-9")
 
 
 def test_every_claim_has_a_fence_of_its_own(store: SqlUnitOfWork, outside: Inspection):
@@ -202,6 +220,32 @@ def test_a_hold_is_never_shortened(store: SqlUnitOfWork, holds, until):
         store.hold_lane(LANE, hold)
     assert store.claim_lane(LANE, "worker-1", until - SECOND) is None
     assert store.claim_lane(LANE, "worker-1", until) is not None
+
+
+def test_the_longest_of_its_pauses_counts(store: SqlUnitOfWork):
+    assert store.paused_until(BLOBS, "tenant-1") is None
+    store.hold_lane(BLOBS, NOW)
+    store.hold_lane("tenant:tenant-1", NOW + SECOND)
+    assert store.paused_until(BLOBS, "tenant-1") == NOW + SECOND
+    assert store.paused_until(BLOBS, None) == NOW
+    store.hold_lane("subscription:azurecloud:sub-1", LATER)
+    assert store.paused_until(BLOBS, "TENANT-1") == LATER
+
+
+def test_who_comes_for_a_lane_alone_obeys_its_tenants_pause_too(store: SqlUnitOfWork):
+    store.hold_lane("tenant:tenant-1", LATER)
+    assert store.claim_lane(LANE, "worker-1", NOW) is None
+    assert store.claim_lane(BLOBS, "worker-1", NOW, tenant_id="tenant-1") is None
+    assert store.claim_lane(BLOBS, "worker-1", LATER, tenant_id="tenant-1") is not None
+
+
+def test_what_is_hastened_does_not_overtake_its_tenants_pause(store: SqlUnitOfWork):
+    made = _due(store, next_attempt_at=LATER)
+    store.hold_lane("tenant:tenant-1", NOW + SECOND)
+    store.hasten(made.rotation_id, NOW)
+    hastened = store.get_rotation(made.rotation_id)
+    assert hastened is not None
+    assert hastened.next_attempt_at == NOW + SECOND
 
 
 def test_a_hold_does_not_stop_who_works_in_the_lane(store: SqlUnitOfWork):

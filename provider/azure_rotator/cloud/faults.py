@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from azure_rotator.cloud.answers import Answer, read_answer
-from azure_rotator.domain.errors import RotatorError, Unavailable
+from azure_rotator.domain.errors import Reach, RotatorError, Unavailable
 
 NETWORK_HINT: Final = (
     "check the network to this host: behind a proxy set HTTPS_PROXY (and NO_PROXY), behind a TLS inspection give its CA"
@@ -151,7 +151,7 @@ def http_failed(attempt: Attempt, error: Exception, *, sent: bool = True) -> Rot
     return unreadable(attempt, error, applied="unknown")
 
 
-def throttled(attempt: Attempt, answer: Answer, details: dict[str, object]) -> Unavailable:
+def throttled(attempt: Attempt, answer: Answer, details: dict[str, object], *, reach: Reach) -> Unavailable:
     wait = answer.retry_after_seconds
     asked = f", it asks for a pause of {math.ceil(wait)} s" if wait is not None else ""
     return Unavailable(
@@ -161,6 +161,7 @@ def throttled(attempt: Attempt, answer: Answer, details: dict[str, object]) -> U
         details=details,
         retry_after_seconds=wait,
         applied="no",
+        reach=reach,
     )
 
 

@@ -20,7 +20,7 @@ from azure_rotator.cloud.faults import (
     told,
     unusable,
 )
-from azure_rotator.domain.errors import Forbidden, NotFound, Rejected, RotatorError, Unavailable
+from azure_rotator.domain.errors import Forbidden, NotFound, Reach, Rejected, RotatorError, Unavailable
 
 GRANT: Final = "Application.ReadWrite.OwnedBy"
 GRANT_HINT: Final = (
@@ -153,7 +153,7 @@ def graph_refused(attempt: Attempt, answer: Answer, fault: Fault | None = None) 
         fault: The row to take, where the caller knows more than the answer says.
     """
     if answer.status == 429:
-        return throttled(attempt, answer, details_of(attempt, answer))
+        return throttled(attempt, answer, details_of(attempt, answer), reach=Reach.TENANT)
     known = GRAPH_FAULTS.get(answer.code or "")
     if fault is None and known is not None and (400 <= answer.status < 500 or known is _COLLISION):
         fault = known  # a refusal that comes with 5xx is none: it may have been done

@@ -22,7 +22,7 @@ from azure_rotator.cloud.faults import (
     unreadable,
     unusable,
 )
-from azure_rotator.domain.errors import Forbidden, NotFound, Rejected, RotatorError, Unavailable
+from azure_rotator.domain.errors import Forbidden, NotFound, Reach, Rejected, RotatorError, Unavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,14 +134,18 @@ LOGIN_OUTAGES: Final = frozenset({50000, 90006, 90033, 90036, 90100})
 """Numbers that ask for another try although the status may be 400."""
 
 
-def login_refused(attempt: Attempt, answer: Answer) -> RotatorError:
-    """The error for an answer of the login host that carries no token."""
+def login_refused(attempt: Attempt, answer: Answer, *, reach: Reach = Reach.TENANT) -> RotatorError:
+    """The error for an answer of the login host that carries no token.
+
+    Args:
+        reach: Whom a limit of the rate of requests is for.
+    """
     number = next((one for one in answer.numbers if one in LOGIN_FAULTS), next(iter(answer.numbers), None))
     details = details_of(attempt, answer)
     if number is not None:
         details["aadsts"] = number
     if answer.status == 429 or any(one in LOGIN_THROTTLED for one in answer.numbers):
-        return throttled(attempt, answer, details)
+        return throttled(attempt, answer, details, reach=reach)
     if answer.status >= 500 or any(one in LOGIN_OUTAGES for one in answer.numbers):
         return unusable(attempt, answer, details, applied="no")
     if number is None and (answer.code is None or answer.code == "temporarily_unavailable"):
@@ -217,7 +221,8 @@ def login_failed(attempt: Attempt, error: Exception, *, chain: bool = False, has
 
     response = error.response if isinstance(error, HttpResponseError) else None
     if response is not None:
-        return login_refused(attempt, answer_of(response))
+        # A chain may have asked this machine's metadata endpoint, whose limits are no matter of the tenant's.
+        return login_refused(attempt, answer_of(response), reach=Reach.OBJECT if chain else Reach.TENANT)
     if chain and isinstance(error, ClientAuthenticationError):
         if numbers := numbers_in(str(error)):
             return login_refused(attempt, Answer(status=401, numbers=numbers))

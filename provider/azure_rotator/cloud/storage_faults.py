@@ -13,7 +13,7 @@ from typing import Final
 from azure_rotator.cloud import faults
 from azure_rotator.cloud.answers import Answer
 from azure_rotator.cloud.faults import Attempt, Fault
-from azure_rotator.domain.errors import Forbidden, NotFound, Rejected, RotatorError, Unavailable
+from azure_rotator.domain.errors import Forbidden, NotFound, Reach, Rejected, RotatorError, Unavailable
 
 ROLE: Final = "Storage Account Key Operator Service Role"
 
@@ -103,7 +103,7 @@ _BY_STATUS: Final[Mapping[int, Fault]] = {401: _TOKEN_REFUSED, 403: _DENIED, 404
 def arm_refused(attempt: Attempt, answer: Answer) -> RotatorError:
     """The error for an answer of Resource Manager that is not a success."""
     if answer.status == 429:
-        return faults.throttled(attempt, answer, faults.details_of(attempt, answer))
+        return faults.throttled(attempt, answer, faults.details_of(attempt, answer), reach=Reach.SUBSCRIPTION)
     # A refusal that comes with 5xx is none: it may have been done.
     fault = ARM_FAULTS.get(answer.code or "") if 400 <= answer.status < 500 else None
     if fault is None:
@@ -167,7 +167,7 @@ _KEY_REFUSED: Final = Fault(
 def blob_refused(attempt: Attempt, answer: Answer) -> RotatorError | None:
     """The error for an answer of the blob service that is not a success; None: it does not speak of the key."""
     if answer.status in {429, 503} and answer.code in {"ServerBusy", "TooManyRequests"}:
-        return faults.throttled(attempt, answer, faults.details_of(attempt, answer))
+        return faults.throttled(attempt, answer, faults.details_of(attempt, answer), reach=Reach.OBJECT)
     if answer.status >= 500 or answer.code is None or answer.status < 400:
         return faults.unusable(attempt, answer, faults.details_of(attempt, answer), applied="no")
     if answer.code in PROVES_NOTHING:

@@ -19,7 +19,7 @@ from azure_rotator.cloud.credentials import import_sdk, request_token
 from azure_rotator.cloud.endpoints import CLOUDS, Endpoints
 from azure_rotator.cloud.faults import Attempt, Fault
 from azure_rotator.cloud.loop import Kept, LoopThread
-from azure_rotator.domain.errors import Forbidden, Rejected, RotatorError
+from azure_rotator.domain.errors import Forbidden, Reach, Rejected, RotatorError
 from azure_rotator.domain.ports import Identity
 from azure_rotator.domain.secrettext import SecretText
 
@@ -198,7 +198,7 @@ def _refused(secret: VaultSecret, attempt: Attempt, answer: Answer) -> RotatorEr
     """The error for an answer of a vault that is not a success, by status and code (see "Azure Key Vault REST API
     error codes" on learn.microsoft.com)."""
     if answer.status == 429:
-        return faults.throttled(attempt, answer, faults.details_of(attempt, answer))
+        return faults.throttled(attempt, answer, faults.details_of(attempt, answer), reach=Reach.OBJECT)
     if not 400 <= answer.status < 500 or answer.status == 408 or answer.code is None:
         return faults.unusable(attempt, answer, faults.details_of(attempt, answer), applied="no")
     if answer.status == 401:

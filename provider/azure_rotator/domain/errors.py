@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 # One table: code -> exit code. The exit code follows from who refused (gateway 6, Azure 7), else from the kind.
 EXIT_CODES: Mapping[str, int] = {
@@ -122,12 +123,21 @@ class Conflict(RotatorError):
     """Somebody or something else holds the thing; look again."""
 
 
+class Reach(StrEnum):
+    """Whose requests a service asks to pause."""
+
+    OBJECT = "object"  # those about this application, user or account
+    TENANT = "tenant"
+    SUBSCRIPTION = "subscription"
+
+
 class Unavailable(RotatorError):
     """Azure or the network did not answer usefully; a write may or may not have been applied.
 
     Args:
         retry_after_seconds: What the service asked for, if it did.
         applied: ``"no"`` when the refusal is certain (a throttle answer), else ``"unknown"``: list by stamp first.
+        reach: Whom ``retry_after_seconds`` is for.
     """
 
     def __init__(
@@ -139,10 +149,12 @@ class Unavailable(RotatorError):
         details: Mapping[str, object] | None = None,
         retry_after_seconds: float | None = None,
         applied: str = "unknown",
+        reach: Reach = Reach.OBJECT,
     ) -> None:
         super().__init__(code, message, hint=hint, details=details)
         self.retry_after_seconds = retry_after_seconds
         self.applied = applied
+        self.reach = reach
 
 
 class Corrupt(RotatorError):

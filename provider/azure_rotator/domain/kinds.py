@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from enum import StrEnum
 
-from azure_rotator.domain.errors import Rejected
+from azure_rotator.domain.errors import Reach, Rejected
 from azure_rotator.domain.model import AuthMode, RotatedSecret, RotatorType, StorageKeyMode, Target
 from azure_rotator.domain.ports import Identity, StorageAccount
 from azure_rotator.domain.schedule import overlap
@@ -122,6 +122,26 @@ def lane(item: RotatedSecret, target: Target) -> str:
 def own_secret(target_id: str) -> str:
     """The holding of the item that rotates a Target's own secret."""
     return f"target:{target_id}"
+
+
+def pauses(lane: str, tenant_id: str | None) -> dict[Reach, str]:
+    """The names of the pauses that work in a lane obeys, by reach: its own, its tenant's, its subscription's.
+
+    >>> pauses("storage:azurecloud:5ub/rg/blobs", "7enant")[Reach.SUBSCRIPTION]
+    'subscription:azurecloud:5ub'
+
+    Args:
+        lane: As ``lane`` makes it.
+        tenant_id: The Target's; a storage account's lane does not name it, and nobody may know it.
+    """
+    kind, where, what = lane.split(":", 2)
+    names = {Reach.OBJECT: lane}
+    tenant_id = where if kind in {"application", "user"} else tenant_id
+    if tenant_id:
+        names[Reach.TENANT] = f"tenant:{tenant_id.lower()}"
+    if kind == "storage":
+        names[Reach.SUBSCRIPTION] = f"subscription:{where}:{what.split('/', 1)[0]}"
+    return names
 
 
 def holdings(item: RotatedSecret, target: Target) -> tuple[str, ...]:

@@ -644,7 +644,7 @@ class UnitOfWork(Protocol):
     def claim(self, rotation_id: str, worker: str, now: datetime) -> Claim | None:
         """Take the rotation's lease and its lane's permit in one transaction: when the rotation is open, its
         ``next_attempt_at`` has passed, its lease and the permit are free or run out by the *database's* clock, and the
-        permit's ``not_before`` has passed. None otherwise."""
+        pauses of its lane, tenant and subscription are over (``domain.kinds.pauses``). None otherwise."""
         ...
 
     def extend(self, claim: Claim | LaneClaim) -> None:
@@ -656,10 +656,17 @@ class UnitOfWork(Protocol):
         ...
 
     def hold_lane(self, lane: str, until: datetime) -> None:
-        """Nobody claims in this lane before ``until``: Retry-After. Never shortens a hold."""
+        """Nobody claims in this lane, or in any lane that obeys the pause of this name, before ``until``: Retry-After.
+        Never shortens a hold."""
         ...
 
-    def claim_lane(self, lane: str, worker: str, now: datetime) -> LaneClaim | None: ...
+    def paused_until(self, lane: str, tenant_id: str | None) -> datetime | None:
+        """When the longest pause that this lane obeys ends, perhaps long ago; None: there never was one."""
+        ...
+
+    def claim_lane(
+        self, lane: str, worker: str, now: datetime, *, tenant_id: str | None = None
+    ) -> LaneClaim | None: ...
 
     def insert_adoption(self, rotation: Rotation, version: Version) -> None:
         """An update adopts another credential: a rotation that starts in ``minted`` with its pending, adopted version.

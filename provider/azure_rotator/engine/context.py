@@ -6,12 +6,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from azure_rotator.domain import kinds
 from azure_rotator.domain import rotation as machine
-from azure_rotator.domain.backoff import MAX_ATTEMPTS
-from azure_rotator.domain.errors import Corrupt, Forbidden, NotFound, RotatorError
+from azure_rotator.domain.backoff import MAX_ATTEMPTS, pause
+from azure_rotator.domain.errors import Corrupt, Forbidden, NotFound, RotatorError, Unavailable
 from azure_rotator.domain.model import (
     Account,
     AuditLine,
@@ -128,6 +128,18 @@ class Context:
                 "Azure, and create it again on another Target",
             )
         return target
+
+    def pause(self, error: RotatorError, lane: str, tenant_id: str | None) -> datetime | None:
+        """Let everybody whom Azure asked to pause do so, in every process.
+
+        Returns: until when; None: it asked for none.
+        """
+        if not isinstance(error, Unavailable) or not error.retry_after_seconds:
+            return None
+        until = self.clock.now() + pause(error.retry_after_seconds)
+        names = kinds.pauses(lane, tenant_id)
+        self.uow.hold_lane(names.get(error.reach, lane), until)
+        return until
 
     def keeper_of(self, item: RotatedSecret) -> Target:
         """The item's Target, or what is left of a deleted one: where the item is, and no credential."""

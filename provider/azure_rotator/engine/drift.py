@@ -48,7 +48,8 @@ class Drift:
             return None
         if not item.enabled:
             return None  # nobody reads it; found again when it is switched on
-        claim = self._c.uow.claim_lane(lane(item, target), self._c.worker, self._c.clock.now())
+        place, now = lane(item, target), self._c.clock.now()
+        claim = self._c.uow.claim_lane(place, self._c.worker, now, tenant_id=target.tenant_id)
         if claim is None:
             return None  # a rotation works on it now
         try:

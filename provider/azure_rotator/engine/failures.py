@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from azure_rotator.domain.backoff import pause, retry_delay
+from azure_rotator.domain.backoff import retry_delay
 from azure_rotator.domain.errors import RotatorError, Unavailable
 from azure_rotator.domain.kinds import Retention, retention_of
 from azure_rotator.domain.model import RotatedSecret, Rotation, RotationState, RotatorStatus, Trigger, Version
@@ -50,8 +50,7 @@ class Failures:
         unavailable = isinstance(error, Unavailable)
         retry_after = error.retry_after_seconds if isinstance(error, Unavailable) else None
         again_at = now + retry_delay(attempts, jitter=self._c.entropy.jitter(), retry_after_seconds=retry_after)
-        if retry_after:
-            self._c.uow.hold_lane(rotation.lane, now + pause(retry_after))
+        self._c.pause(error, rotation.lane, self._c.keeper_of(item).tenant_id)
         unpublished = rotation.state in _RUNNING
         another = error.code == _REFUSED_CANDIDATE and attempts < _CANDIDATES
         if another:

@@ -28,6 +28,7 @@ _GIVEN_UP = {
     Trigger.CREATE: ("the create was undone", "create it again when Azure answers"),
     Trigger.DELETE: ("the item was not deleted", "delete it again when Azure answers"),
 }
+_PAUSED = Failure(code="AzureThrottled", text="Azure asked for a pause of requests like these")
 _NOUN = {Trigger.CREATE: "create", Trigger.DELETE: "delete", Trigger.DELETE_VERSION: "delete"}
 
 
@@ -94,8 +95,9 @@ class Foreground:
             rotation = self._get(rotation_id)
             if rotation.state is RotationState.FAILED and not resume and not self._cleaning_up(rotation, outcome):
                 raise failure or _stored_failure(rotation)
-            if outcome.ending in {Ending.BUSY, Ending.LOST}:
-                self._wait_for_other(rotation, end)
+            held = outcome.ending in {Ending.BUSY, Ending.LOST}
+            if held and not self._wait_for_other(rotation, end):
+                return self._get(rotation_id)
 
     def finish_due(self, *, item_id: str | None = None) -> None:
         """Run what is due (retirements above all) once, without waiting; a failure is recorded and stops nobody."""
@@ -225,25 +227,35 @@ class Foreground:
         self._c.clock.wait_until(rotation.next_attempt_at)
         return True
 
-    def _wait_for_other(self, rotation: Rotation, end: _End) -> None:
+    def _wait_for_other(self, rotation: Rotation, end: _End) -> bool:
+        """Wait for another process, or for the end of a pause that Azure asked for. As ``_wait_for``."""
         now = self._c.clock.now()
-        if now >= end.limit_at:
-            self._leave(rotation, self._why_held(rotation), end)
-            return
-        self._c.clock.wait_until(now + _POLL)
-
-    def _why_held(self, rotation: Rotation) -> Failure:
-        """Another process at work, or a pause that Azure asked for and that ends by itself."""
-        permit = self._c.uow.claim_lane(rotation.lane, self._c.worker, _AT_ANY_TIME)
-        if permit is None:
+        paused_until = self.paused_until(rotation)
+        if paused_until is not None:
+            if paused_until > end.limit_at:
+                return self._leave(rotation, _PAUSED, end, again_at=paused_until)
+            self._c.observer.say(f"{_PAUSED.text}; next attempt at {iso(paused_until)}")
+            self._c.clock.wait_until(paused_until)
+        elif now >= end.limit_at:
             text = f"operation {rotation.rotation_id} is held by another process, or its application is"
-            return Failure(code="ItemLocked", text=text)
-        self._c.uow.release(permit)
-        return Failure(code="AzureThrottled", text="Azure asked for a pause of the requests about this application")
+            return self._leave(rotation, Failure(code="ItemLocked", text=text), end)
+        else:
+            self._c.clock.wait_until(now + _POLL)
+        return True
 
-    def _leave(self, rotation: Rotation, failure: Failure, end: _End) -> bool:
+    def paused_until(self, rotation: Rotation) -> datetime | None:
+        """When the pause ends that keeps this operation from running; None: none does."""
+        item = self._c.uow.find_item(item_id=rotation.item_id)
+        tenant_id = self._c.keeper_of(item).tenant_id if item else None
+        until = self._c.uow.paused_until(rotation.lane, tenant_id)
+        return until if until is not None and until > self._c.clock.now() else None
+
+    def _leave(self, rotation: Rotation, failure: Failure, end: _End, *, again_at: datetime | None = None) -> bool:
         """The command's limit is reached: undo a create, call off a delete or force it, leave a rotation to whoever
         comes next.
+
+        Args:
+            again_at: When it goes on, if not at its ``next_attempt_at``.
 
         Returns: False, after a forced delete. Raises: what the command ends with.
         """
@@ -254,7 +266,7 @@ class Foreground:
         if given_up:
             told, hint = _GIVEN_UP[rotation.trigger]
         else:
-            at = iso(rotation.next_attempt_at)
+            at = iso(again_at or rotation.next_attempt_at)
             noun = _NOUN.get(rotation.trigger, "rotation")
             told = f"the {noun} is {rotation.state.value}, the next attempt is at {at}"
             present = "" if rotation.trigger in _GIVEN_UP else "the present version stays current; "

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
-from azure_rotator.domain.errors import Rejected, RotatorError
-from azure_rotator.domain.kinds import CLIENT_SECRETS, acts_as_itself, application_identity
+from azure_rotator.domain.errors import Rejected, RotatorError, Unavailable
+from azure_rotator.domain.kinds import CLIENT_SECRETS, acts_as_itself, application_identity, lane
 from azure_rotator.domain.model import ConnectionType, RotatedSecret, RotatorType, Target
 from azure_rotator.domain.names import is_guid
 from azure_rotator.domain.parameters import CREDENTIAL_OF
@@ -13,6 +14,7 @@ from azure_rotator.domain.ports import Adoption, Subject
 from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.arguments import Arguments
 from azure_rotator.engine.context import Context, explained
+from azure_rotator.engine.views import iso
 
 
 class Preflight:
@@ -52,12 +54,28 @@ class Preflight:
             acting = application_identity(target, item.app_id, given)
         else:
             acting = self._c.identity_for(item, target)
-        try:
-            return self._c.rotators[item.rotator_type].examine(
-                Subject(item=item, target=target, acting=acting, given=given)
-            )
-        except RotatorError as refused:
-            raise explained(refused, item) from None
+        subject = Subject(item=item, target=target, acting=acting, given=given)
+        limit_at = self._c.clock.now() + self._c.limits.foreground
+        while True:
+            self._wait_out_pause(item, target, limit_at)
+            try:
+                return self._c.rotators[item.rotator_type].examine(subject)
+            except RotatorError as refused:
+                until = self._c.pause(refused, lane(item, target), target.tenant_id)
+                if until is None or until > limit_at or refused.code != "AzureThrottled":
+                    raise explained(refused, item) from None
+
+    def _wait_out_pause(self, item: RotatedSecret, target: Target, limit_at: datetime) -> None:
+        """Ask nothing while Azure wants a pause. Raises: Unavailable ``AzureThrottled``, it ends beyond the limit."""
+        now = self._c.clock.now()
+        until = self._c.uow.paused_until(lane(item, target), target.tenant_id)
+        if until is None or until <= now:
+            return
+        told = f"Azure asked for a pause of requests like these until {iso(until)}"
+        if until > limit_at:
+            raise Unavailable("AzureThrottled", told, hint="try again then; nothing was changed", applied="no")
+        self._c.observer.say(f"{told}; waiting")
+        self._c.clock.wait_until(until)
 
     def unchecked(self, item: RotatedSecret, target: Target, given: SecretText | None) -> Adoption | None:
         """What an item begins with that nothing is asked about (``skip_dry_run``)."""

@@ -110,7 +110,9 @@ class Reconcile:
             "trigger": rotation.trigger.value,
             "state": rotation.state.value,
         }
-        if rotation.next_attempt_at <= self._c.clock.now() and not dry_run:
+        # A pause of one tenant keeps nobody else waiting.
+        paused_until = self._foreground.paused_until(rotation)
+        if rotation.next_attempt_at <= self._c.clock.now() and paused_until is None and not dry_run:
             failed = self._go_on(rotation, limit_at)
             if failed is not None:
                 problems.append(_problem(str(facts["path"]), failed))
@@ -119,7 +121,9 @@ class Reconcile:
         return {
             **facts,
             "state_after": after.state.value,
-            "next_attempt_at": None if ended else iso(after.next_attempt_at),
+            "next_attempt_at": None
+            if ended
+            else iso(max(after.next_attempt_at, paused_until or after.next_attempt_at)),
         }
 
     def _go_on(self, rotation: Rotation, limit_at: datetime) -> RotatorError | None:

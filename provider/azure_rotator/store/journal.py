@@ -16,8 +16,8 @@ from azure_rotator.store import tables
 from azure_rotator.store.connect import Database
 from azure_rotator.store.faults import RuleBroken
 from azure_rotator.store.items import add_version, already_managed, changed_meanwhile, drop_holdings
-from azure_rotator.store.leases import is_free
-from azure_rotator.store.tables import items, mints, permits, rotations, versions
+from azure_rotator.store.leases import is_free, pause_end, place_of
+from azure_rotator.store.tables import items, mints, rotations, versions
 
 _ROTATION = tables.columns_of(rotations, Rotation)
 _MINT = tables.columns_of(mints, Mint)
@@ -91,9 +91,9 @@ class JournalRows:
 
     def hasten(self, rotation_id: str, at: datetime) -> None:
         waits_for_its_time = rotations.c.state.in_([RotationState.PUBLISHED, RotationState.DONE])
-        pause = select(permits.c.not_before).join_from(permits, rotations, permits.c.lane == rotations.c.lane)
         with self._db.writing() as connection:
-            until = connection.execute(pause.where(rotations.c.rotation_id == rotation_id)).scalar_one_or_none()
+            place = connection.execute(place_of(rotation_id)).one_or_none()
+            until = pause_end(connection, place.lane, place.tenant_id) if place else None
             due_at = max(at, until) if until else at
             connection.execute(
                 update(rotations)

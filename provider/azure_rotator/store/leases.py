@@ -13,14 +13,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from azure_rotator.domain.errors import LeaseLost
+from azure_rotator.domain.kinds import pauses
 from azure_rotator.domain.ports import Claim, LaneClaim
 from azure_rotator.store.column_types import database_now
 from azure_rotator.store.connect import Database
-from azure_rotator.store.tables import OPEN, permits, rotations
+from azure_rotator.store.tables import OPEN, items, permits, rotations, targets
 
 
 def is_free(lease_until: Column[float | None] | Column[Any]) -> ColumnElement[bool]:
@@ -35,6 +36,25 @@ def holds_rotation(claim: Claim) -> ColumnElement[bool]:
         rotations.c.fence == claim.fence,
         rotations.c.worker == claim.worker,
     )
+
+
+def place_of(rotation_id: str) -> Select[tuple[str, str | None]]:
+    """A rotation's lane and tenant: whose pauses it obeys."""
+    tenant_id = (
+        select(targets.c.tenant_id)
+        .join_from(items, targets, items.c.target_id == targets.c.target_id)
+        .where(items.c.item_id == rotations.c.item_id)
+        .scalar_subquery()
+    )
+    return select(rotations.c.lane, tenant_id.label("tenant_id")).where(rotations.c.rotation_id == rotation_id)
+
+
+def pause_end(connection: Connection, lane: str, tenant_id: str | None) -> datetime | None:
+    """When the longest pause that this lane obeys ends, perhaps long ago."""
+    names = pauses(lane, tenant_id).values()
+    statement = select(func.max(permits.c.not_before)).where(permits.c.lane.in_(names))
+    until: datetime | None = connection.execute(statement).scalar_one()
+    return until
 
 
 def extend_permit(connection: Connection, claim: Claim | LaneClaim, lease_seconds: float) -> None:
@@ -55,20 +75,16 @@ class Leases:
 
     def claim(self, rotation_id: str, worker: str, now: datetime) -> Claim | None:
         candidate = (
-            select(rotations.c.lane)
-            .where(
-                rotations.c.rotation_id == rotation_id,
-                OPEN,
-                rotations.c.next_attempt_at <= now,
-                is_free(rotations.c.lease_until),
-            )
-            .with_for_update(skip_locked=True)
+            place_of(rotation_id)
+            .where(OPEN, rotations.c.next_attempt_at <= now, is_free(rotations.c.lease_until))
+            .with_for_update(skip_locked=True, of=rotations)
         )
         with self._db.writing() as connection:
-            lane = connection.execute(candidate).scalar_one_or_none()
-            if lane is None:
+            place = connection.execute(candidate).one_or_none()
+            if place is None:
                 return None
-            permit_fence = self._take_permit(connection, lane, worker, now)
+            lane = place.lane
+            permit_fence = self._take_permit(connection, lane, place.tenant_id, worker, now)
             if permit_fence is None:
                 return None
             taken = (
@@ -84,9 +100,9 @@ class Leases:
             fence = connection.execute(taken).scalar_one()
         return Claim(rotation_id=rotation_id, lane=lane, worker=worker, fence=fence, permit_fence=permit_fence)
 
-    def claim_lane(self, lane: str, worker: str, now: datetime) -> LaneClaim | None:
+    def claim_lane(self, lane: str, worker: str, now: datetime, *, tenant_id: str | None = None) -> LaneClaim | None:
         with self._db.writing() as connection:
-            permit_fence = self._take_permit(connection, lane, worker, now)
+            permit_fence = self._take_permit(connection, lane, tenant_id, worker, now)
         return None if permit_fence is None else LaneClaim(lane=lane, worker=worker, permit_fence=permit_fence)
 
     def extend(self, claim: Claim | LaneClaim) -> None:
@@ -117,15 +133,20 @@ class Leases:
             _ensure_permit(connection, lane)
             connection.execute(statement)
 
-    def _take_permit(self, connection: Connection, lane: str, worker: str, now: datetime) -> int | None:
+    def paused_until(self, lane: str, tenant_id: str | None) -> datetime | None:
+        with self._db.reading() as connection:
+            return pause_end(connection, lane, tenant_id)
+
+    def _take_permit(
+        self, connection: Connection, lane: str, tenant_id: str | None, worker: str, now: datetime
+    ) -> int | None:
+        until = pause_end(connection, lane, tenant_id)
+        if until is not None and until > now:
+            return None
         _ensure_permit(connection, lane)
         statement = (
             update(permits)
-            .where(
-                permits.c.lane == lane,
-                is_free(permits.c.lease_until),
-                or_(permits.c.not_before.is_(None), permits.c.not_before <= now),
-            )
+            .where(permits.c.lane == lane, is_free(permits.c.lease_until))
             .values(worker=worker, lease_until=database_now() + self._db.lease_seconds, fence=permits.c.fence + 1)
             .returning(permits.c.fence)
         )
