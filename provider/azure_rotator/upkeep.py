@@ -16,6 +16,7 @@ from azure_rotator.crypto import keyring
 from azure_rotator.crypto.envelope import EnvelopeSealer
 from azure_rotator.crypto.keyring import Key
 from azure_rotator.domain.errors import Corrupt, Rejected, RotatorError
+from azure_rotator.domain.findings import Finding, failed, ok
 from azure_rotator.domain.model import AuditLine
 from azure_rotator.domain.ports import Clock, Entropy
 from azure_rotator.store import opening
@@ -235,6 +236,29 @@ def check_store(settings: Settings) -> Check:
         raise opening.needs_upgrade(location, found)
     findings = store_upkeep.look_through(settings.store_url, opens=EnvelopeSealer(key).open)
     return Check(store=location.label, meta=found, key_origin=key.origin, findings=findings)
+
+
+def store_findings(settings: Settings) -> list[Finding]:
+    """Whether the store is there, has this release's schema and its key, and opens; every check as a finding."""
+    subject = f"store {locate(settings.store_url).label}"
+    try:
+        done = check_store(settings)
+    except RotatorError as error:
+        check = {"StoreSchemaMismatch": "schema", "StoreKeyMissing": "key", "StoreKeyWrong": "key"}
+        return [failed(subject, check.get(error.code, "store"), error)]
+    found = [
+        ok(subject, "store", f"id {done.meta.store_id}"),
+        ok(subject, "schema", done.meta.revision),
+        ok(subject, "key", done.key_origin),
+    ]
+    if not done.findings.problems:
+        return [*found, ok(subject, "contents", f"{done.findings.sealed} sealed values open")]
+    damaged = Corrupt(
+        "StoreCorrupt",
+        f"{len(done.findings.problems)} problems, the first: {done.findings.problems[0]}",
+        hint="azure-rotator db check lists them; stop using it, and restore a backup together with its key",
+    )
+    return [*found, failed(subject, "contents", damaged)]
 
 
 def backup_store(settings: Settings, *, to: Path) -> tuple[StoreMeta, int]:

@@ -14,7 +14,7 @@ import pytest
 from azure_rotator.cloud import ArmStorageKeys
 from azure_rotator.cloud.endpoints import CLOUDS
 from azure_rotator.domain.errors import Forbidden, NotFound, Rejected, RotatorError, Unavailable
-from azure_rotator.domain.ports import Identity, StorageAccount, StorageKey
+from azure_rotator.domain.ports import AccountSettings, Identity, StorageAccount, StorageKey
 from azure_rotator.domain.secrettext import SecretText
 from azure_sandbox.testing import Control
 from tests.plugins.azure import App
@@ -79,6 +79,73 @@ def refused(call) -> RotatorError:
 
 def named(listed: tuple[StorageKey, ...], name: str) -> StorageKey:
     return next(key for key in listed if key.name == name)
+
+
+# --- what a preflight wants to know -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def readable(account) -> Account:
+    """An account whose operator may read it, too."""
+    account.control.grant(account.operator.app_id, "Reader", account.scope)
+    return account
+
+
+def test_what_an_account_was_never_told(keys, readable):
+    assert keys.settings(readable.acting, readable.where) == AccountSettings(shared_key=True)
+    assert keys.lock_ids(readable.acting, readable.where) == ()
+
+
+@row("F44", "F46", "F47")
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"allow_shared_key": False}, AccountSettings(shared_key=False)),
+        ({"allow_shared_key": True}, AccountSettings(shared_key=True)),
+        ({"directory_service": "AD"}, AccountSettings(shared_key=True, directory="AD")),
+        ({"sas_period": "1.02:03:04"}, AccountSettings(shared_key=True, sas_period=timedelta(hours=26, seconds=184))),
+        ({"sas_period": "12:30:00"}, AccountSettings(shared_key=True, sas_period=timedelta(hours=12.5))),
+        ({"key_policy_days": 90}, AccountSettings(shared_key=True, key_days=90)),
+    ],
+    ids=str,
+)
+def test_what_an_account_says_about_its_keys(keys, control, readable, changes, expected):
+    control.update_account(readable.where.name, **changes)
+    assert keys.settings(readable.acting, readable.where) == expected
+
+
+@row("F44")
+def test_the_role_that_operates_keys_reads_neither_settings_nor_locks(keys, account):
+    assert keys.settings(account.acting, account.where) is None
+    assert keys.lock_ids(account.acting, account.where) is None
+
+
+def test_locks_that_refuse_writes_are_named_wherever_they_lie(keys, control, readable):
+    group = readable.scope.partition("/providers/")[0]
+    control.lock(group, name="on the group")
+    control.lock(readable.scope, name="on it")
+    control.lock(readable.scope, "CanNotDelete", name="harmless")
+    found = keys.lock_ids(readable.acting, readable.where)
+    assert sorted(one.rpartition("/")[2] for one in found) == ["on it", "on the group"]
+    assert all("/providers/Microsoft.Authorization/locks/" in one for one in found)
+
+
+@pytest.mark.parametrize("what", ["settings", "lock_ids"])
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ({"preset": "unavailable-503"}, "AzureUnavailable"),
+        ({"preset": "html-200"}, "AzureUnavailable"),
+        ({"status": 403, "body": "<html>"}, "AzureUnavailable"),
+        ({"status": 200, "body": "{}"}, "AzureUnavailable"),
+        ({"status": 404, "code": "ResourceNotFound"}, "ResourceNotFound"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_read_now_is_not_what_may_not_be_read(keys, control, readable, what, fault, code):
+    control.add_fault("arm.*", account=readable.where.name, times=None, **fault)
+    control.add_fault("arm.listLocks", times=None, **fault)
+    assert refused(lambda: getattr(keys, what)(readable.acting, readable.where)).code == code
 
 
 # --- what works ---------------------------------------------------------------------------------------------------

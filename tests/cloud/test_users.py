@@ -542,3 +542,24 @@ def test_every_character_arrives_or_is_refused_and_none_is_shown(users, setter, 
         assert user.has(user.password)
     else:
         assert users.sign_in(client.identity(), user.upn, value) is SignIn.ACCEPTED
+
+
+# --- where a user signs in ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("federated", [True, False])
+def test_a_federated_domain_is_told_without_a_login(users, make_user, make_application, federated):
+    client, user = make_application("nobody in particular"), make_user(federated=federated)
+    assert users.is_federated(client.identity(), user.upn) is federated
+    assert client.requests("login.token") == []
+
+
+@pytest.mark.parametrize(
+    "fault", [{"preset": "html-200"}, {"preset": "dropped"}, {"status": 502, "body": "<html>"}], ids=str
+)
+def test_a_domain_that_cannot_be_asked_about_is_an_outage(users, control, make_user, make_application, fault):
+    client, user = make_application("nobody in particular"), make_user()
+    control.add_fault("login.userRealm", times=None, **fault)
+    error = refused(lambda: users.is_federated(client.identity(), user.upn))
+    assert isinstance(error, Unavailable)
+    assert error.code == "AzureUnavailable"

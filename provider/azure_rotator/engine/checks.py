@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import partial
 
 from azure_rotator.domain import rotation as machine
-from azure_rotator.domain.errors import Forbidden, Rejected, RotatorError, Unavailable
+from azure_rotator.domain.errors import Forbidden, NotFound, Rejected, RotatorError, Unavailable
 from azure_rotator.domain.findings import Finding, Outcome, asked, failed, ok, unknown, warning
 from azure_rotator.domain.model import ItemState, RotatedSecret, RotatorStatus, RotatorType, Target
 from azure_rotator.domain.ports import Grants, Identity, Inspection, PasswordCredential
@@ -65,6 +65,21 @@ class Checks:
             found += self._target(target)
             for item in self._items_of(target):
                 found += self._item(item, target)
+        return found
+
+    def stranded(self) -> list[Finding]:
+        """Items whose Target was deleted: they are read, and no longer rotated."""
+        found = []
+        for item in self._c.uow.list_items():
+            target = self._c.uow.find_target(target_id=item.target_id)
+            if item.state is ItemState.ACTIVE and (target is None or target.deleted):
+                gone = NotFound(
+                    "TargetNotFound",
+                    "its Target was deleted: it can be read, and is not rotated",
+                    hint=f"azure-rotator rotated-secret delete --name {item.name} --force-delete, which leaves its "
+                    "secrets in Azure, and create it again on another Target",
+                )
+                found.append(failed(f'item "{item.name}"', "target", gone))
         return found
 
     # --- Targets --------------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ class Engine:
             NotFound: ``TargetNotFound``.
         """
         if target is None:
-            return self._checks.run(self._c.uow.list_targets())
+            return [*self._checks.run(self._c.uow.list_targets()), *self._checks.stranded()]
         return self._checks.run([self.targets.get(name=target).target])
 
     def audit(
