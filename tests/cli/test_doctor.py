@@ -18,7 +18,7 @@ def test_a_healthy_store_is_told_in_lines_and_nothing_fails(place: Place):
         f"store {place.terminal.store}",
         'Target "/t"',
         'item "/prod/s"',
-        "16 ok, 1 unknown",
+        "15 ok, 1 unknown",
     ]
     assert any(line.split()[:2] == ["ok", "ownership"] for line in lines)
     policy = next(number for number, line in enumerate(lines) if line.split()[:2] == ["unknown", "policy"])
