@@ -157,7 +157,7 @@ def _value(name: str, subject: Inspection, key: StorageKey | None, account: Stor
         missing = NotFound(
             "StorageKeyMissing",
             f"storage account {account.name} has no {_key_name(subject)}",
-            hint="Kerberos keys exist on accounts with Active Directory authentication for Azure Files",
+            hint="accounts with Active Directory authentication for Azure Files have Kerberos keys",
         )
         return failed(name, check, missing)
     if subject.present is not None and subject.present != key.value:
