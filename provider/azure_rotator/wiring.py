@@ -178,6 +178,7 @@ def make_engine(
             entropy=entropy,
             directory=directory,
             login=login,
+            keys=keys,
             observer=observer,
             rotators=rotators,
             checkers=checkers,

@@ -96,6 +96,7 @@ TREE = Branch(
         "get-account-settings": _leaf("Show defaults and bounds of all items.", "items:get_account"),
         "update-account-settings": _leaf("Change defaults and bounds of all items.", "items:update_account"),
         "doctor": _leaf("Look for what keeps rotations from working.", "doctor:doctor"),
+        "inventory": _leaf("List every secret and key, and who manages it.", "inventory:inventory"),
         "reconcile": _leaf("Finish what was left unfinished; remove orphans.", "operations:reconcile"),
         "db": Branch(
             summary="The store as a whole.",

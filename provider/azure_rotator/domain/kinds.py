@@ -151,11 +151,16 @@ def holdings(item: RotatedSecret, target: Target) -> tuple[str, ...]:
     if item.rotator_type is RotatorType.PASSWORD:
         return (lane(item, target),)
     if item.rotator_type is RotatorType.STORAGE_ACCOUNT and item.storage_key_name is not None:
-        names = {item.storage_key_name}
-        if item.storage_key_mode is StorageKeyMode.ALTERNATE:
-            names.add(other_key(item.storage_key_name))
-        return tuple(f"{_account_lane(storage_account(item, target), target)}/{name}" for name in sorted(names))
+        account = _account_lane(storage_account(item, target), target)
+        return tuple(f"{account}/{name}" for name in sorted(managed_keys(item)))
     return ()
+
+
+def managed_keys(item: RotatedSecret) -> frozenset[str]:
+    """The keys of its account that a storage item manages."""
+    first = item.storage_key_name or "key1"
+    alternates = item.storage_key_mode is StorageKeyMode.ALTERNATE
+    return frozenset({first, other_key(first)} if alternates else {first})
 
 
 def _account_lane(account: StorageAccount, target: Target) -> str:

@@ -38,6 +38,7 @@ from azure_rotator.domain.ports import (
     References,
     Rotator,
     Sealer,
+    StorageKeys,
     UnitOfWork,
 )
 from azure_rotator.domain.secrettext import SealedBytes, SealedFor, SecretText
@@ -80,6 +81,7 @@ class Context:
     entropy: Entropy
     directory: Directory
     login: Login
+    keys: StorageKeys
     observer: Observer
     rotators: Mapping[RotatorType, Rotator]
     checkers: Mapping[RotatorType, Checker]

@@ -14,6 +14,7 @@ from azure_rotator.engine.context import Context
 from azure_rotator.engine.drift import Drift
 from azure_rotator.engine.folders import Folders
 from azure_rotator.engine.foreground import Foreground
+from azure_rotator.engine.inventory import Inventory, Stock
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.reconcile import Reconcile
 from azure_rotator.engine.runner import Runner
@@ -38,6 +39,7 @@ class Engine:
         self.runner = Runner(context)
         foreground = Foreground(context, self.runner)
         self._checks = Checks(context)
+        self._inventory = Inventory(context)
         self.targets = Targets(context, self._checks)
         self.secrets = Secrets(context, foreground)
         self.folders = Folders(context)
@@ -60,6 +62,10 @@ class Engine:
         if target is None:
             return [*self._checks.run(self._c.uow.list_targets()), *self._checks.stranded()]
         return self._checks.run([self.targets.get(name=target).target])
+
+    def inventory(self, *, target: str, app_id: str | None = None, resource_name: str | None = None) -> Stock:
+        """See ``Inventory.run``."""
+        return self._inventory.run(target=target, app_id=app_id, resource_name=resource_name)
 
     def audit(
         self, *, name: str | None = None, since: datetime | None = None, action: str | None = None

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from azure_rotator.domain.errors import NotFound, Rejected, RotatorError
 from azure_rotator.domain.findings import Finding, asked, failed, ok, unknown, warning
-from azure_rotator.domain.kinds import KERBEROS_KEYS, other_key, storage_account
+from azure_rotator.domain.kinds import KERBEROS_KEYS, storage_account
 from azure_rotator.domain.model import RotatedSecret, StorageKeyMode, Target
 from azure_rotator.domain.ports import (
     AccountSettings,
@@ -157,7 +157,7 @@ def _value(name: str, subject: Inspection, key: StorageKey | None, account: Stor
         missing = NotFound(
             "StorageKeyMissing",
             f"storage account {account.name} has no {_key_name(subject)}",
-            hint="accounts with Active Directory authentication for Azure Files have Kerberos keys",
+            hint="an account has Kerberos keys once it authenticates its file shares by a directory",
         )
         return failed(name, check, missing)
     if subject.present is not None and subject.present != key.value:
@@ -174,13 +174,6 @@ def _key_name(subject: Inspection) -> str:
     """The key that is published; before there is one, the first."""
     named = subject.current.key_id if subject.current else subject.item.storage_key_name
     return (named or "key1").lower()
-
-
-def key_names(item: RotatedSecret) -> frozenset[str]:
-    """The keys that an item manages."""
-    first = item.storage_key_name or "key1"
-    both = item.storage_key_mode is StorageKeyMode.ALTERNATE
-    return frozenset({first, other_key(first)} if both else {first})
 
 
 def _told(period: timedelta) -> str:
