@@ -9,6 +9,10 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 export PYTHON ?=
 # More arguments for pytest, e.g. make test ARGS='-k schedule -x'
 ARGS ?=
+# The crash campaign: how many kills, on which database (sqlite, postgresql or both), and the first campaign's seed.
+N ?= 1000
+SEED ?= 1
+DATABASE ?= both
 
 # What we start many times shall be compiled once.
 unexport PYTHONDONTWRITEBYTECODE
@@ -33,8 +37,8 @@ test: $(VENV) ## Every test but the slow ones (under 10 minutes)
 test-full: $(VENV) ## The slow tests (under 45 minutes)
 	@tools/run-tests full -n auto --dist loadgroup -m full $(ARGS)
 
-crash: $(VENV) ## The tests that kill processes
-	@tools/run-tests crash -n auto --dist loadgroup -m crash $(ARGS)
+crash: $(VENV) ## Kill N processes, wherever they are, and look what is left: make crash N=5000 SEED=1000 DATABASE=sqlite
+	@$(BIN)/python -m tests.crash --kills $(N) --seed $(SEED) --database $(DATABASE)
 
 check: $(VENV) ## Lint, format, types, layers, acceptance rows, lock, our own rules
 	$(BIN)/ruff check

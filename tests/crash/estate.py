@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from azure_rotator.domain.grants import PASSWORDS
-from azure_sandbox.testing import AccountInfo, ApplicationInfo, Control, FaultHandle, Sandbox, UserInfo
+from azure_sandbox.testing import AccountInfo, ApplicationInfo, Control, FaultHandle, JournalEntry, Sandbox, UserInfo
 from tests.crash.invariants import Inspector
 from tests.crash.jobs import Answer, Call, Job
 from tests.crash.nursery import Nursery, Process
@@ -33,6 +33,7 @@ PREVIOUS_STAYS = "24h"
 AT_ONCE = "0"
 # Lines of the sandbox's journal among which a request is found that was held till now.
 _RECENT = 300
+_FEW = 60
 _MOMENT_SECONDS = 1.0
 
 
@@ -66,7 +67,11 @@ class Lab:
 
     @cached_property
     def _empty_on_server(self) -> Store:
-        return ServerStore.make(self._folder(), self._server())
+        made = ServerStore.make(self._folder(), self._server())
+        warming = Estate(self, self._folder(), made.copy(self._folder()))
+        self.nursery.warm(warming.job(warming.make_target(), modules=True))
+        warming.remove()
+        return made
 
     def folder(self) -> Path:
         return self._folder()
@@ -82,12 +87,18 @@ class Lab:
         estate = Estate(self, self._folder(), self._empty)
         self.nursery.start(estate.job()).answer()
         estate = Estate(self, self._folder(), Store(self._folder()))
+        assert estate.account.name  # the Target names it
         calls = [
             estate.make_target(),
             estate.create(revoke_after=AT_ONCE),
             rotate(),
             Call(use="reconcile"),
             Call(use="secrets.delete", options={"name": ITEM}),
+            # What the other kinds import.
+            estate.create_storage(name="/keys"),
+            rotate(name="/keys"),
+            estate.create_password(name="/password"),
+            rotate(name="/password"),
         ]
         self.nursery.warm(estate.job(*calls, modules=True))
 
@@ -163,6 +174,18 @@ class Estate:
     def minted(self) -> list[str]:
         """The keyIds of what was minted here and is still alive."""
         return [s.key_id for s in self.lab.control.secrets(self.app_id) if s.origin == "minted" and s.is_alive]
+
+    def previous_versions(self) -> list[int]:
+        """The numbers of the versions that are valid besides the current ones."""
+        return [number for (number,) in self.store.query("SELECT number FROM versions WHERE stage = 'previous'")]
+
+    def has_item(self) -> bool:
+        return bool(self.store.query("SELECT 1 FROM items"))
+
+    def deferred(self) -> bool:
+        """Whether something failed and waits for its next attempt."""
+        waiting = "SELECT 1 FROM rotations WHERE state != 'done' AND NOT closed AND error_code IS NOT NULL"
+        return bool(self.store.query(waiting))
 
     def alive(self) -> set[str]:
         """All keyIds of the workload that were not removed."""
@@ -277,21 +300,32 @@ class Estate:
         self.store.remove()
 
 
-def let_go(held: FaultHandle) -> None:
+def let_go(held: FaultHandle, *, operation: str | None = None) -> str | None:
     """Let held requests go on, and return when they have done in Azure what they were sent for.
 
     A request that meets another fault after the hold is told in the journal by that one's id; it does nothing in Azure,
     so that it is waited for only a moment.
+
+    Args:
+        operation: What is held, where it is one: then only the journal's entries about it are read.
+
+    Returns: What the first of them was, as far as the journal tells.
     """
     control = held.control
     number = control.request("GET", f"/faults/{held.id}")["held"]
     held.release()
     give_up_at = time.monotonic() + _MOMENT_SECONDS
-    while sum(e.fault == held.id and e.status is not None for e in control.journal(limit=_RECENT)) < number:
-        if time.monotonic() > give_up_at:
+    while True:
+        entries = [e for e in _recent(control, operation) if e.fault == held.id and e.status is not None]
+        if len(entries) >= number or time.monotonic() > give_up_at:
             break
         time.sleep(0.005)
     held.remove()
+    return entries[0].operation if entries else None
+
+
+def _recent(control: Control, operation: str | None) -> Sequence[JournalEntry]:
+    return control.journal(limit=_RECENT) if operation is None else control.journal(operation=operation, limit=_FEW)
 
 
 def rotate(**options: Any) -> Call:

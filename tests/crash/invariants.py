@@ -135,6 +135,7 @@ class Inspector:
         for rows in self._rows(truth):
             mine |= rows.held
             mine |= {s.key_id.lower() for s in truth.values() if (stamp := _own(s, rows)) and _operation(stamp, rows)}
+        self._held: set[str] = set()
         self._keys = {account: dict(self._control.account(account).keys) for account in self._accounts}
         self._foreign: dict[str, SecretInfo] = {
             key_id: s for key_id, s in truth.items() if s.is_alive and key_id not in mine
@@ -145,7 +146,9 @@ class Inspector:
         """keyId -> what it was like when this began."""
         return dict(self._foreign)
 
-    def violations(self, *, reconciled: bool = True, late: bool = False, log_in: bool = True) -> list[Violation]:
+    def violations(
+        self, *, reconciled: bool = True, late: bool = False, log_in: bool = True, files: bool = True
+    ) -> list[Violation]:
         """Look at everything.
 
         Args:
@@ -153,6 +156,7 @@ class Inspector:
                 secret a rotation is allowed, if its intent is committed.
             late: A write of a dead process may have arrived after somebody else took over; its intent is settled.
             log_in: Log in with each current value over TLS, too; not where front ends lag.
+            files: Look for values in clear in every file, too: most of the time where processes wrote much.
         """
         truth = self._truth()
         found: list[Violation] = []
@@ -172,7 +176,8 @@ class Inspector:
             ]
         found += self._touched(truth)
         found += self._touched_keys(every)
-        found += self._leaked()
+        if files:
+            found += self._leaked()
         return found
 
     # --- the truth, and the rows --------------------------------------------------------------------------------
@@ -303,13 +308,13 @@ class Inspector:
                 yield Violation(kind=Kind.FOREIGN, what=f"secret {key_id} of {before.application} was changed")
 
     def _touched_keys(self, every: Sequence[_Rows]) -> Iterator[Violation]:
-        """A key that no item holds is as it was."""
-        held = {v.key_id for rows in every for item in rows.items for v in rows.versions[item.item_id]}
+        """A key that no item holds, or ever held, is as it was."""
+        self._held |= {v.key_id for rows in every for item in rows.items for v in rows.versions[item.item_id]}
         in_turn = any(item.storage_key_mode is StorageKeyMode.ALTERNATE for rows in every for item in rows.items)
         for account, before in self._keys.items():
             now = self._control.account(account).keys
             for name, value in before.items():
-                if name not in held and not in_turn and now.get(name) != value:
+                if name not in self._held and not in_turn and now.get(name) != value:
                     yield Violation(kind=Kind.FOREIGN, what=f"{name} of {account} is not ours and was regenerated")
 
     def _leaked(self) -> Iterator[Violation]:

@@ -35,6 +35,7 @@ class Job:
         state: The sandbox's state folder, whose clock is everybody's clock.
         canaries: File to which every value that Azure hands out is written; the leak check needs to know them.
         kill_at: Kill itself at this commit, counted from 1; 0 never.
+        kill_method: Count only the commits of this method of the store.
         kill_after: Kill itself right after the first commit of this method of the store.
         inside: Kill itself inside that commit, before SQLite has written it; else right after it.
         stop_before: Stop (SIGSTOP) right before this method of the store is called for the first time, as a machine
@@ -45,6 +46,9 @@ class Job:
         max_pages: ``PRAGMA max_page_count`` of the store, as a full disk; 0 leaves it alone.
         ahead: By how many seconds its clock is ahead of everybody's; negative when it is behind.
         modules: Leave the names of all imported modules beside the answer.
+        bell: A FIFO that is told when the process has claimed its first operation.
+        brief: Log no more than an ordinary process does, and leave what was not closed to the tests that look for it:
+            a third of a process's time.
     """
 
     folder: str
@@ -53,6 +57,7 @@ class Job:
     canaries: str
     calls: Sequence[Call]
     kill_at: int = 0
+    kill_method: str = ""
     kill_after: str = ""
     inside: bool = False
     stop_before: str = ""
@@ -63,6 +68,8 @@ class Job:
     max_pages: int = 0
     ahead: float = 0.0
     modules: bool = False
+    bell: str = ""
+    brief: bool = False
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Job:

@@ -17,6 +17,7 @@ from signal import SIGKILL
 from azure_sandbox.testing import FaultHandle, JournalEntry
 from tests.crash.estate import Estate, Lab, let_go, reconcile
 from tests.crash.invariants import Violation
+from tests.crash.jobs import Answer, Call
 from tests.crash.nursery import Process
 from tests.crash.operations import TAKEOVERS, Operation
 
@@ -34,23 +35,29 @@ _AT_ONCE = 3
 # An item that is not there (any more), one that is being deleted; no room for another secret, and nobody alive who
 # wished the previous one revoked.
 _ROTATE_MAY_SAY = frozenset({None, "ItemNotFound", "ItemLocked", "CredentialLimitReached"})
+_GLANCE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 7 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """At the ``number``-th commit of the process, which is one of the store's ``method``."""
+    """At the ``number``-th commit of the process, which is one of the store's ``method``.
+
+    Args:
+        named: Only this method's commits are counted.
+    """
 
     number: int
     method: str
     inside: bool
+    named: bool = False
 
     @property
     def group(self) -> str:
         return f"{'inside' if self.inside else 'after'} commit"
 
     def __str__(self) -> str:
-        return f"{self.group} {self.number}, {self.method}"
+        return f"{self.group} {self.number}{self.method and f', {self.method}'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +79,20 @@ class Request:
 
     def __str__(self) -> str:
         return f"{self.group} {self.operation} {self.number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instant:
+    """After this ``share`` of the time between the first claim and the end, whatever happens then."""
+
+    share: float
+
+    @property
+    def group(self) -> str:
+        return "at random"
+
+    def __str__(self) -> str:
+        return f"{self.group}, {self.share:.3f}"
 
 
 Point = Commit | Request
@@ -189,7 +210,7 @@ def kill(
     at = {"kill_at": point.number, "inside": point.inside} if isinstance(point, Commit) else {}
     victim = estate.start(*operation.calls(estate), limits=operation.limits, sabotage=sabotage, **at)
     if held is not None:
-        _wait_until_inside(held, victim)
+        wait_until_inside(held, victim)
         victim.kill()
     complaints = []
     if victim.code() != -SIGKILL:
@@ -243,17 +264,21 @@ def _hold(estate: Estate, point: Request) -> FaultHandle:
     )
 
 
-def _wait_until_inside(held: FaultHandle, victim: Process) -> None:
+def wait_until_inside(held: FaultHandle, victim: Process) -> None:
     """Until the request is held, or the process has ended without making it."""
     while not victim.ended():
         with suppress(TimeoutError):
-            held.wait_reached(timeout_seconds=1.0)
+            held.wait_reached(timeout_seconds=_GLANCE_SECONDS)
             return
 
 
 def _taken_over(estate: Estate, operation: Operation, takeover: str) -> list[str]:
     calls = TAKEOVERS[takeover](operation, estate)
-    answer = estate.run(*calls, limits=operation.limits)
+    return complaints_about(operation, takeover, calls, estate.run(*calls, limits=operation.limits))
+
+
+def complaints_about(operation: Operation, takeover: str, calls: Sequence[Call], answer: Answer) -> list[str]:
+    """What nobody expects of those who take over."""
     said = operation.repeated | (_ROTATE_MAY_SAY if takeover == "rotate" else set())
     told = []
     for call, result in zip(calls, answer.results, strict=True):

@@ -62,6 +62,11 @@ class Process:
         poll.register(self._fd, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
 
+    @property
+    def fd(self) -> int:
+        """Becomes readable when it ends."""
+        return self._fd
+
     def wait_stopped(self) -> None:
         """Wait until it has stopped itself.
 
@@ -133,7 +138,12 @@ class Nursery:
         with theirs:
             command = [sys.executable, *_WARNINGS, "-m", "tests.crash.nursery", str(theirs.fileno()), str(folder)]
             self._process = subprocess.Popen(
-                command, cwd=ROOT, env=dict(environment), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                command,
+                cwd=ROOT,
+                env=dict(environment),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is the test process's, and it will hang up
             )
         self._pipe = Connection(ours.detach())
         self._lock = threading.Lock()
@@ -172,7 +182,6 @@ class Nursery:
 
 def main(descriptor: int, folder: Path) -> None:
     """Serve until the test process hangs up; then end and remove what is left."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the test process's, and it will hang up
     pipe = Connection(descriptor)
     children: set[int] = set()
     with suppress(EOFError):

@@ -50,7 +50,7 @@ class Operation:
     tolerant: bool = False
 
 
-def _refuse_new_secrets(estate: Estate) -> Sequence[FaultHandle]:
+def refuse_new_secrets(estate: Estate) -> Sequence[FaultHandle]:
     """The proofs fail, and not the checker's own logins, which go another way."""
     control, path = estate.lab.control, "*/v2.0/token"
     return [control.add_fault("login.token", app=estate.app_id, path=path, preset="wrong-secret", times=None)]
@@ -63,7 +63,7 @@ def _deny_removals(estate: Estate) -> Sequence[FaultHandle]:
 
 def _park(estate: Estate) -> None:
     """A rotation whose secret was never accepted; it waits for somebody to rotate again."""
-    (refused,) = _refuse_new_secrets(estate)
+    (refused,) = refuse_new_secrets(estate)
     assert estate.run(rotate(), limits={"proof_deadline": 0.0}).codes == ["VerificationTimeout"]
     refused.remove()
 
@@ -82,7 +82,7 @@ def _room_for_no_third(estate: Estate) -> Sequence[FaultHandle]:
     return [estate.lab.control.add_fault("graph.addPassword", app=estate.app_id, preset="object-full", times=1)]
 
 
-def _plant_an_orphan(estate: Estate) -> None:
+def plant_an_orphan(estate: Estate) -> None:
     """A secret with the stamp of a mint that is over, as a write leaves it that arrived too late."""
     estate.lab.control.add_secret(estate.app_id, display_name=estate.stamp())
 
@@ -92,7 +92,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(name="create by itself", calls=lambda e: [e.create_by_itself()], apart=True),
     Operation(
         name="create, undone",
-        faults=_refuse_new_secrets,
+        faults=refuse_new_secrets,
         calls=lambda e: [e.create()],
         repeated=frozenset({"VerificationTimeout"}),
         limits={"proof_deadline": 0.0},
@@ -137,7 +137,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="rotate, unproven",
         start=lambda e: [e.adopt(skip_dry_run=True)],
-        faults=_refuse_new_secrets,
+        faults=refuse_new_secrets,
         calls=lambda e: [rotate()],
         repeated=frozenset({"VerificationTimeout"}),
         limits={"proof_deadline": 0.0},
@@ -229,7 +229,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="remove an orphan",
         start=lambda e: [e.create()],
-        spoil=_plant_an_orphan,
+        spoil=plant_an_orphan,
         calls=lambda e: [reconcile()],
         tolerant=True,
     ),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psycopg
 
@@ -63,6 +63,23 @@ class Store:
     def raw(self) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(self.database, timeout=30)) as connection:
             yield connection
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """What the database answers, past the code that keeps it."""
+        with self.raw() as connection:
+            return connection.execute(statement).fetchall()
+
+    def in_hand(self) -> tuple[str, str] | None:
+        """Trigger and state of the operation that somebody is at; else of one that nobody has claimed yet."""
+        found = self.query(
+            f"SELECT trigger, state FROM rotations WHERE lease_until > {self.clock} "  # noqa: S608
+            "OR (lease_until IS NULL AND state = 'planned') ORDER BY coalesce(lease_until, 0) DESC"
+        )
+        return (found[0][0], found[0][1]) if found else None
+
+    @property
+    def clock(self) -> str:
+        return _NOW
 
     def damage(self) -> Iterator[str]:
         """What the database itself finds wrong."""
@@ -151,6 +168,14 @@ class ServerStore(Store):
 
     def exists(self) -> bool:
         return peek(self.url) is not None
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url) as connection:
+            return connection.execute(statement.encode()).fetchall()
+
+    @property
+    def clock(self) -> str:
+        return _SERVERS_NOW
 
     def damage(self) -> Iterator[str]:
         """Nothing: the server checks references at every write."""

@@ -21,7 +21,7 @@ DESCRIBE = Call(use="secrets.describe", options={"name": ITEM})
 DELETE_TARGET = Call(use="targets.delete", options={"name": TARGET})
 
 
-def _killed_inside(estate: Estate, call: Call, operation: str, when: str) -> Callable[[], None]:
+def _killed_inside(estate: Estate, call: Call, operation: str, when: str) -> Callable[[], object]:
     """Kill a process while Azure has its request. Returns: what lets the request go on."""
     held = estate.lab.control.add_fault(operation, app=estate.app_id, when=when, hold=True)
     victim = estate.start(call)

@@ -74,7 +74,7 @@ READS = frozenset(
 def live(job: Job) -> NoReturn:
     """Do the job and end the process."""
     folder = Path(job.folder)
-    _redirect(folder)
+    _redirect(folder, logging.INFO if job.brief else logging.DEBUG)
     code = 1
     try:
         work(job)
@@ -122,7 +122,8 @@ def work(job: Job) -> None:
     results = [_called(engine, call) for call in job.calls]
     uow.close()
     close_cloud()
-    gc.collect()  # what was not closed warns here, in this process
+    if not job.brief:
+        gc.collect()  # what was not closed warns here, in this process
     answer = {
         "results": [asdict(result) for result in results],
         "commits": trap.commits,
@@ -150,14 +151,14 @@ def _limits(job: Job) -> Limits:
     return replace(Limits(heartbeat_seconds=job.lease_seconds / 3), **cast(dict[str, Any], spans))
 
 
-def _redirect(folder: Path) -> None:
-    """Everything that the process says goes to files; what its libraries would say at DEBUG, too."""
+def _redirect(folder: Path, level: int) -> None:
+    """Everything that the process says goes to files; what its libraries would say, too."""
     folder.mkdir(parents=True, exist_ok=True)
     for descriptor, name in ((1, STDOUT), (2, STDERR)):
         file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(file, descriptor)
         os.close(file)
-    logging.basicConfig(filename=folder / LOG, level=logging.DEBUG, force=True)
+    logging.basicConfig(filename=folder / LOG, level=level, force=True)
 
 
 def _fill_disk(uow: UnitOfWork, pages: int) -> None:
@@ -182,6 +183,7 @@ class Trap:
         self._writes = 0
         self._stopped = False
         self._fallen = False
+        self._rung = False
         self._beating = threading.Lock()
         event.listen(Engine, "commit", self._commit)
         event.listen(Pool, "checkin", self._checkin)
@@ -203,7 +205,11 @@ class Trap:
             self._writes += 1
             if 0 < self._job.full_from <= self._writes:
                 raise Unavailable("StoreUnavailable", "the store: its disk is full", applied="no")
-        return method(*args, **kwargs)
+        answer = method(*args, **kwargs)
+        if self._job.bell and not self._rung and name in {"claim", "claim_lane"} and answer is not None:
+            self._rung = True
+            Path(self._job.bell).write_bytes(b"!")
+        return answer
 
     def _commit(self, connection: Connection) -> None:
         reads = connection.get_execution_options().get("azure_rotator_reads", False)
@@ -212,7 +218,9 @@ class Trap:
         self.commits.append(self._method)
         if self._method == self._job.kill_after:
             self._fallen = True
-        if len(self.commits) == self._job.kill_at:
+        wanted = self._job.kill_method
+        number = len(self.commits) if not wanted else self.commits.count(wanted) * (self._method == wanted)
+        if number == self._job.kill_at:
             if self._job.inside:
                 _die()
             self._fallen = True
