@@ -67,6 +67,7 @@ READS = frozenset(
         "find_folder",
         "list_folders",
         "lanes",
+        "paused_until",
     }
 )
 
