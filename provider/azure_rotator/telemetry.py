@@ -125,13 +125,19 @@ class StructlogObserver:
 
     Args:
         say_to: Where lines for a waiting person go: a stream, or a function that takes the line; None: nowhere.
+        warn_to: A function that takes the warnings; None: they go where the other lines go.
         redactor: What masks the spoken lines.
     """
 
     def __init__(
-        self, *, say_to: TextIO | Callable[[str], None] | None = None, redactor: Redactor | None = None
+        self,
+        *,
+        say_to: TextIO | Callable[[str], None] | None = None,
+        warn_to: Callable[[str], None] | None = None,
+        redactor: Redactor | None = None,
     ) -> None:
         self._say_to = say_to
+        self._warn_to = warn_to
         self._redactor = redactor or Redactor()
         self._logger: _Logger | None = None
 
@@ -149,6 +155,12 @@ class StructlogObserver:
         elif self._say_to is not None:
             self._say_to.write(line + "\n")
             self._say_to.flush()
+
+    def warn(self, message: str) -> None:
+        if self._warn_to is None:
+            self.say(f"warning: {message}")
+        else:
+            self._warn_to(self._redactor.text(message))
 
 
 def level_of(environment: Mapping[str, str]) -> str | None:

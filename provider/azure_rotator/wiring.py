@@ -77,6 +77,9 @@ class SilentObserver:
     def say(self, message: str) -> None:
         """Nothing."""
 
+    def warn(self, message: str) -> None:
+        """Nothing."""
+
 
 def open_store(settings: Settings, entropy: Entropy, *, new: bool = True) -> tuple[UnitOfWork, Sealer]:
     """Bring store and key together (features 3.16). The key is on disk before the store that needs it.

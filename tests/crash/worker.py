@@ -284,6 +284,9 @@ class LogObserver:
     def say(self, message: str) -> None:
         self._log.info("%s", message)
 
+    def warn(self, message: str) -> None:
+        self._log.warning("%s", message)
+
 
 class SandboxClock:
     """The sandbox's clock for the engine, too: whoever waits moves it on.

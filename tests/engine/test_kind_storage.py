@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -45,6 +46,10 @@ class Storage:
 
     def value(self, version: int | None = None) -> str:
         return self.world.value(STORE, version=version)
+
+    def may_be_read(self) -> None:
+        """What the role that operates keys does not include."""
+        self.world.control.grant(self.world.rotator.app_id, "Reader", self.info.resource_id)
 
     def regenerations(self) -> int:
         return sum(entry.committed for entry in self.world.requests("arm.regenerateKey"))
@@ -295,6 +300,112 @@ def test_a_store_that_fails_on_the_way_loses_no_key(storage: Storage, after: str
     storage.world.engine.reconcile()
     done = storage.rotate()
     assert storage.value() == storage.keys()[done.key_id]
+
+
+@row("F46")
+@pytest.mark.parametrize("reader", [True, False])
+def test_an_account_without_shared_key_access_is_warned_of_where_that_may_be_read(storage: Storage, reader: bool):
+    if reader:
+        storage.may_be_read()
+    storage.world.control.update_account(storage.info.name, allow_shared_key=False)
+    storage.create()
+    assert storage.rotate().status == "RotationSucceeded"
+    told = [line for line in storage.world.notes.warned if "takes no shared keys" in line]
+    assert len(told) == (2 if reader else 0)
+    assert all("Function App" in line and "--allow-shared-key-access true" in line for line in told)
+
+
+@row("F44")
+def test_who_signs_with_the_key_is_warned_before_it_goes(storage: Storage):
+    storage.may_be_read()
+    storage.world.control.update_account(storage.info.name, sas_period="7.00:00:00")
+    storage.create()
+    (told,) = storage.world.notes.warned
+    assert "ends every signature made with key1 at once" in told
+    assert "up to 7 days" in told
+    storage.world.notes.warned.clear()
+
+    def regenerates(*_: object, **__: object) -> None:
+        assert len(storage.world.notes.warned) == 1, "told before the key is gone"
+
+    storage.world.main.keys.before["regenerate"] = regenerates
+    storage.rotate()
+    assert storage.regenerations() == 1
+
+
+@row("F44")
+@pytest.mark.parametrize("fault", [{"preset": "unavailable-503"}, {"preset": "denied"}, {"preset": "dropped"}], ids=str)
+def test_settings_that_cannot_be_read_are_in_nobodys_way(storage: Storage, fault: dict[str, Any]):
+    storage.world.control.add_fault("arm.getStorageAccount", account=storage.info.name, times=None, **fault)
+    storage.create()
+    assert storage.rotate().status == "RotationSucceeded"
+    assert storage.world.notes.warned == []
+
+
+# --- Kerberos keys
+
+
+@pytest.fixture
+def shares(storage: Storage) -> Storage:
+    """An account that authenticates its file shares by a directory."""
+    world = storage.world
+    info = world.control.create_account(
+        tenant=world.rotator.info.tenant_id, operators=[world.rotator.app_id], directory_service="AADDS"
+    )
+    where = {"resource_group_name": info.resource_group, "resource_name": info.name}
+    world.engine.targets.update({"subscription_id": info.subscription_id, **where}, name=TARGET)
+    return Storage(world, info)
+
+
+PAIR = {"storage_key_mode": "alternate", "storage_account_key_name": "kerb1"}
+
+
+@row("F47")
+def test_a_kerberos_key_of_an_account_that_no_directory_knows_is_refused(shares: Storage):
+    shares.may_be_read()
+    shares.world.control.update_account(shares.info.name, directory_service="None")
+    before = shares.world.tables()
+    error = refused(shares.create, storage_account_key_name="kerb1")
+    assert (error.code, error.exit_code) == ("StorageKeyMissing", 7)
+    assert "joined to no directory" in str(error)
+    assert shares.world.tables() == before
+    shares.world.control.update_account(shares.info.name, directory_service="AD")
+    shares.create(storage_account_key_name="kerb1")
+    (told,) = shares.world.notes.warned
+    assert "computer account's password" in told
+
+
+@row("F47")
+def test_the_second_kerberos_key_waits_until_tickets_of_the_first_are_over(shares: Storage):
+    shares.create(**PAIR)
+    assert shares.rotate().key_id == "kerb2"
+    kerb1, value = shares.keys()["kerb1"], shares.value()
+    began_at = shares.world.clock.now()
+    error = refused(shares.rotate)
+    assert (error.code, error.exit_code) == ("AzureThrottled", 7)
+    assert "kerb1" in str(error)
+    assert "10 hours" in str(error)
+    assert (shares.keys()["kerb1"], shares.value()) == (kerb1, value)
+    described = shares.world.describe(STORE)
+    assert (described.item.rotator_status, described.item.error_code) == (RotatorStatus.SUCCEEDED, None)
+    (waiting,) = shares.world.open_rotations()
+    assert abs(waiting.next_attempt_at - began_at - timedelta(hours=10)) < timedelta(minutes=2)
+    refused(shares.rotate)  # asked for again, it is as early as before
+    assert shares.regenerations() == 1
+    shares.world.clock.advance(hours=10, minutes=1)
+    shares.world.engine.reconcile()
+    assert (shares.world.describe(STORE).key_id, shares.regenerations()) == ("kerb1", 2)
+    assert shares.value() == shares.keys()["kerb1"] != kerb1
+
+
+@row("F47")
+def test_a_kerberos_key_that_somebody_else_regenerated_counts_as_well(shares: Storage):
+    shares.create(storage_account_key_name="kerb1")
+    shares.world.clock.advance(hours=1)
+    shares.world.control.regenerate_key(shares.info.name, "kerb2")
+    assert refused(shares.rotate).code == "AzureThrottled"
+    shares.world.clock.advance(hours=10)
+    assert shares.rotate().status == "RotationSucceeded"
 
 
 @row("F46")

@@ -93,6 +93,7 @@ class Notes:
     """An ``Observer`` that remembers."""
 
     said: list[str] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
     noted: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     def note(self, event: str, **fields: object) -> None:
@@ -100,6 +101,9 @@ class Notes:
 
     def say(self, message: str) -> None:
         self.said.append(message)
+
+    def warn(self, message: str) -> None:
+        self.warned.append(message)
 
     def steps(self) -> list[str]:
         return [str(fields["step"]) for event, fields in self.noted if event == "step"]

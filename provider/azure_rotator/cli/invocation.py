@@ -71,7 +71,7 @@ class Invocation:
         from azure_rotator.wiring import open_engine
 
         redactor = self.console.redactor
-        observer = telemetry.StructlogObserver(say_to=self.console.say, redactor=redactor)
+        observer = telemetry.StructlogObserver(say_to=self.console.say, warn_to=self.console.warn, redactor=redactor)
         with (
             telemetry.logging_to(self.console.log_stream(), level, redactor),
             open_engine(settings, who=who_am_i(os.environ), observer=observer, new_store=new_store) as engine,

@@ -21,6 +21,9 @@ PROOFS_IN_A_ROW = 3
 """Of a client secret, on fresh connections (features, decision n)."""
 
 KERBEROS_KEYS = frozenset({"kerb1", "kerb2"})
+KERBEROS_PAUSE = timedelta(hours=10)
+"""Between the two keys of a pair: a service ticket lives that long at most unless a domain says otherwise ("Maximum
+lifetime for service ticket" on learn.microsoft.com). Azure's own words are "several hours" (F47)."""
 STORAGE_SUFFIXES = {
     "AzureCloud": "core.windows.net",
     "AzureUSGovernment": "core.usgovcloudapi.net",

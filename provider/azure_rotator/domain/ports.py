@@ -841,6 +841,7 @@ class Plan:
         evidence: Of a password the candidate, of a storage key the value before; sealed in the journal before the mint.
         seen_at: Of a storage key the creation time before.
         longest_life_days: The tenant's limit for client secrets, where there is one and it may be read.
+        not_before: Minting now would break who still uses another credential of the object; ``pause`` says why.
     """
 
     object_id: str
@@ -848,6 +849,8 @@ class Plan:
     evidence: SecretText | None = None
     seen_at: datetime | None = None
     longest_life_days: int | None = None
+    not_before: datetime | None = None
+    pause: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -979,6 +982,10 @@ class Checker(Protocol):
         """Whether the Target may do what this kind takes, as far as that can be told without an item."""
         ...
 
+    def caution(self, item: RotatedSecret, target: Target, acting: Identity) -> Sequence[Finding]:
+        """What a person should know before a rotation of the item breaks something; reads no more than that takes."""
+        ...
+
     def inspect(self, subject: Inspection) -> Sequence[Finding]:
         """Everything about an item's object and credential that its rotation depends on."""
         ...
@@ -994,4 +1001,8 @@ class Observer(Protocol):
 
     def say(self, message: str) -> None:
         """A line for the person who waits in the foreground."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """What the person must know, also one who wants to hear of nothing else."""
         ...

@@ -87,6 +87,8 @@ class Creation:
         held = holdings(item, target)
         look = self._preflight.unchecked if item.skip_dry_run else self._preflight.check
         adoption = look(item, target, given)
+        if not item.skip_dry_run:
+            self._preflight.warn(item, target)
         if adoption is not None:
             item = replace(item, next_rotation_at=due_at(item, item.created_at, adoption.expires_at, first=True))
         rotation, version = self._first_operation(item, target, adoption, rotate=values.get("rotate_on_create") is True)

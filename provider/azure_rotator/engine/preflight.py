@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from azure_rotator.domain.errors import Rejected, RotatorError, Unavailable
+from azure_rotator.domain.findings import Outcome
 from azure_rotator.domain.kinds import CLIENT_SECRETS, acts_as_itself, application_identity, lane
 from azure_rotator.domain.model import ConnectionType, RotatedSecret, RotatorType, Target
 from azure_rotator.domain.names import is_guid
@@ -76,6 +77,18 @@ class Preflight:
             raise Unavailable("AzureThrottled", told, hint="try again then; nothing was changed", applied="no")
         self._c.observer.say(f"{told}; waiting")
         self._c.clock.wait_until(until)
+
+    def warn(self, item: RotatedSecret, target: Target) -> None:
+        """Tell the person what a rotation of the item will break, where that may be read; never in the way of it."""
+        if item.rotator_type is not RotatorType.STORAGE_ACCOUNT:
+            return  # what could break there is refused
+        try:
+            found = self._c.checkers[item.rotator_type].caution(item, target, self._c.target_identity(target))
+        except RotatorError:
+            return  # what is wrong will be told by what needs it
+        for one in found:
+            if one.outcome is Outcome.WARNING:
+                self._c.observer.warn(f"{one.subject}: {one.message}; {one.fix}")
 
     def unchecked(self, item: RotatedSecret, target: Target, given: SecretText | None) -> Adoption | None:
         """What an item begins with that nothing is asked about (``skip_dry_run``)."""

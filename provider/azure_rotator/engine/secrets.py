@@ -53,7 +53,7 @@ class Secrets:
         self._c = context
         self._foreground = foreground
         self._items = Items(context, foreground)
-        preflight = Preflight(context)
+        preflight = self._preflight = Preflight(context)
         self._changes = Changes(
             context, foreground, self._items, preflight, rotate=lambda item_id: self.rotate(item_id=item_id)
         )
@@ -130,6 +130,7 @@ class Secrets:
         item = self._items.find(name=name, item_id=item_id)
         _refuse_disabled(item)
         target = self._c.target_of(item)
+        self._preflight.warn(item, target)
         before, started_at = self._c.uow.versions(item.item_id), self._c.clock.now()
         rotation = self._requested(item, target, request_id or self._c.new_id(), revoke_now=revoke_now)
         if rotation.closed:  # the same request once failed for good, and is asked again

@@ -108,6 +108,15 @@ class Steps:
     def _mint(self, work: Work) -> None:
         job = self._job(work)
         plan = work.rotator.prepare(job)
+        now = self._c.clock.now()
+        if plan.not_before is not None and plan.not_before > now:
+            # No failure, and nothing has begun: the operation is due when Azure's other users allow it.
+            failure = Failure(code="AzureThrottled", text=plan.pause)
+            attempts = work.rotation.attempts
+            self._c.uow.defer(
+                work.claim, failure, attempts=attempts, next_attempt_at=plan.not_before, status=None, at=now
+            )
+            return
         life = credential_life(
             auto_rotate=work.item.auto_rotate,
             interval_days=work.item.rotation_interval,

@@ -66,3 +66,6 @@ class _Terminal:
 
     def say(self, message: str) -> None:
         sys.stderr.write(f"azure-rotator: {message}\n")
+
+    def warn(self, message: str) -> None:
+        self.say(f"warning: {message}")

@@ -9,7 +9,7 @@ from azure_rotator.domain.errors import Forbidden, NotFound, RotatorError
 from azure_rotator.domain.findings import Finding, asked, failed, ok, unknown, warning
 from azure_rotator.domain.grants import OWNED_APPLICATIONS, may_change_applications, may_change_every_application
 from azure_rotator.domain.kinds import overlap_of
-from azure_rotator.domain.model import RotatorType, Target
+from azure_rotator.domain.model import RotatedSecret, RotatorType, Target
 from azure_rotator.domain.ports import (
     Application,
     Directory,
@@ -65,6 +65,10 @@ class AppSecretChecker:
         except RotatorError as refused:
             return failed(subject, check, refused)
         return ok(subject, check, "may change its own application")
+
+    def caution(self, item: RotatedSecret, target: Target, acting: Identity) -> Sequence[Finding]:
+        """What could break is refused by the dry run."""
+        return ()
 
     def inspect(self, subject: Inspection) -> Sequence[Finding]:
         name, app_id = f'item "{subject.item.name}"', subject.item.app_id

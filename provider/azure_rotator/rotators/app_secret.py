@@ -127,7 +127,12 @@ class AppSecretRotator:
 
     def mint(self, job: Job, plan: Plan, mint_id: str, end_at: datetime) -> Minted:
         stamp = Stamp(job.store_id, job.rotation.item_id, mint_id)
-        made = self._directory.add_password(job.acting, plan.object_id, str(stamp), end_at)
+        try:
+            made = self._directory.add_password(job.acting, plan.object_id, str(stamp), end_at)
+        except Forbidden as refused:
+            if refused.code != "CredentialLimitReached":
+                raise
+            raise _full(job, refused) from None
         return Minted(key_id=made.key_id, value=made.value, expires_at=made.end_at)
 
     def recover(self, job: Job, mint: Mint) -> Recovery:
@@ -182,6 +187,19 @@ class AppSecretRotator:
                 "orphan removed", app_id=application.app_id, key_id=orphan.key_id, display_name=orphan.display_name
             )
         return found
+
+
+def _full(job: Job, refused: Forbidden) -> Forbidden:
+    """What has no room, by the id that people know it by, and where to see what could go (F07)."""
+    app_id = job.item.app_id
+    what = refused.message.partition(": ")[2] or refused.message
+    command = f"azure-rotator inventory --target {job.target.name} --app-id {app_id}"
+    return Forbidden(
+        refused.code,
+        f"application {app_id}: {what}",
+        hint=f"{refused.hint}; {command} lists them",
+        details=refused.details,
+    )
 
 
 def begins_with(hint: str, value: str) -> bool:

@@ -46,6 +46,15 @@ class StorageKeyChecker:
             return failed(subject, check, refused)
         return ok(subject, check, f"may list the keys of {name}")
 
+    def caution(self, item: RotatedSecret, target: Target, acting: Identity) -> Sequence[Finding]:
+        """What the account's settings say, where they may be read (F44, F46, F47)."""
+        name = f'item "{item.name}"'
+        account = storage_account(item, target)
+        settings = asked(name, "account", lambda: self._keys.settings(acting, account))
+        if settings is None or isinstance(settings, Finding):
+            return ()
+        return of_settings(name, item, account, (item.storage_key_name or "key1").lower(), settings)
+
     def inspect(self, subject: Inspection) -> Sequence[Finding]:
         name = f'item "{subject.item.name}"'
         try:

@@ -8,10 +8,10 @@ journal, sealed, and after a lost reply the two are compared with what the accou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from azure_rotator.domain.errors import Forbidden, NotFound
-from azure_rotator.domain.kinds import other_key, storage_account
+from azure_rotator.domain.kinds import KERBEROS_KEYS, KERBEROS_PAUSE, other_key, storage_account
 from azure_rotator.domain.model import Mint, RotatedSecret, StorageKeyMode
 from azure_rotator.domain.ports import (
     Adoption,
@@ -27,6 +27,7 @@ from azure_rotator.domain.ports import (
     Subject,
 )
 from azure_rotator.domain.secrettext import SecretText
+from azure_rotator.rotators.storage_checks import not_joined
 
 _SIGNING_KEYS = frozenset({"key1", "key2"})
 
@@ -41,6 +42,10 @@ class StorageKeyRotator:
     def examine(self, subject: Subject) -> Adoption | None:
         account = storage_account(subject.item, subject.target)
         key = _named(self._keys.list_keys(subject.acting, account), _first_key(subject.item), account.name)
+        if key.name.lower() in KERBEROS_KEYS:
+            settings = self._keys.settings(subject.acting, account)
+            if settings is not None and settings.directory is None:
+                raise not_joined(account.name, key.name)
         return Adoption(key_id=key.name, value=key.value)
 
     def observe(self, subject: Subject, key_id: str) -> SecretText | None:
@@ -54,8 +59,14 @@ class StorageKeyRotator:
         present = _find(keys, slot)
         if present is None and _find(keys, other_key(slot)) is None:
             _named(keys, slot, account.name)  # says so
+        not_before = _kerberos_pause(keys, slot)
         return Plan(
             object_id=account.name,
+            not_before=not_before,
+            pause=f"{slot} of storage account {account.name} waits: {other_key(slot)} was regenerated less than "
+            f"{KERBEROS_PAUSE // timedelta(hours=1)} hours ago, and tickets made with {slot} may still be in use"
+            if not_before
+            else "",
             slot=slot,
             evidence=present.value if present else None,
             seen_at=present.created_at if present else None,
@@ -101,6 +112,18 @@ class StorageKeyRotator:
 
     def sweep(self, job: Job) -> Sequence[PasswordCredential]:
         return ()
+
+
+def _kerberos_pause(keys: Sequence[StorageKey], slot: str) -> datetime | None:
+    """Until when this key must stay, since the other one of the pair has just taken its place (F47). None: at once."""
+    if slot not in KERBEROS_KEYS:
+        return None
+    present, other = _find(keys, slot), _find(keys, other_key(slot))
+    if present is None or other is None or other.created_at is None:
+        return None
+    if present.created_at is not None and present.created_at >= other.created_at:
+        return None
+    return other.created_at + KERBEROS_PAUSE
 
 
 def _first_key(item: RotatedSecret) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from azure_rotator.domain.errors import Forbidden
 from azure_rotator.domain.findings import Finding, asked, failed, ok, unknown, warning
 from azure_rotator.domain.grants import PASSWORDS, may_set_passwords
-from azure_rotator.domain.model import AuthMode, Target
+from azure_rotator.domain.model import AuthMode, RotatedSecret, Target
 from azure_rotator.domain.ports import Grants, Identity, Inspection, Login, SignIn, User, Users
 
 HIGHEST_ROLE = "Privileged Authentication Administrator"
@@ -22,6 +22,10 @@ class UserPasswordChecker:
 
     def need(self, target: Target, acting: Identity, grants: Grants) -> Finding:
         return _grant(f'Target "{target.name}"', "passwords", grants)
+
+    def caution(self, item: RotatedSecret, target: Target, acting: Identity) -> Sequence[Finding]:
+        """What could break is refused by the dry run."""
+        return ()
 
     def inspect(self, subject: Inspection) -> Sequence[Finding]:
         name, username = f'item "{subject.item.name}"', subject.item.username or ""
