@@ -79,7 +79,7 @@ def api_key_of_itself(world: World, control: Control, _: MakeApplication) -> Kin
 
 
 def target(world: World, control: Control, _: MakeApplication) -> Kind:
-    mode = {"rotator_type": "target", "app_id": None, "authentication_credentials": None}
+    mode: dict[str, Any] = {"rotator_type": "target", "app_id": None, "authentication_credentials": None}
     return Kind(
         create=lambda: world.create(name=NAME, revoke_after="0", **mode),
         truth=lambda value: world.logs_in(value, world.rotator),

@@ -323,6 +323,10 @@ class World:
         """Every lease has run out: as if its worker had slept."""
         outside_of(self._url("main")).run_out_leases()
 
+    def rename_table(self, name: str, to: str) -> None:
+        """Whoever needs the table meets an error of the database's, in the middle of his transaction."""
+        outside_of(self._url("main")).execute(f"ALTER TABLE {name} RENAME TO {to}")
+
     # --- then: the store
 
     def describe(self, name: str = ITEM) -> SecretView:

@@ -44,7 +44,8 @@ LOGIN_FAULTS: Final[Mapping[int, LoginFault]] = {
     7000215: LoginFault(says="the client secret is wrong, was removed, or is not accepted yet", hint=_WRONG_HINT),
     7000222: LoginFault(
         says="the client secret has expired",
-        hint="add a new client secret to the application and give it here: an expired one cannot rotate itself",
+        hint="add a new client secret to the application, then give it to the Target (azure-rotator target update"
+        " azure) or to the item: an expired one cannot rotate itself",
     ),
     7000218: LoginFault(
         says="no client secret arrived with the request", hint="check the proxies on the way to this host"

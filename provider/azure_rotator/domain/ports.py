@@ -503,10 +503,17 @@ class UnitOfWork(Protocol):
         ...
 
     def update_target(
-        self, target: Target, audit: AuditLine, *, keep: int = ..., although_in_use: bool = False
+        self,
+        target: Target,
+        audit: AuditLine,
+        *,
+        keep: int = ...,
+        although_in_use: bool = False,
+        take_up: bool = False,
     ) -> None:
         """Replace the row of revision ``target.revision - 1``; a tombstone only while no item has this Target, unless
-        ``although_in_use``. A new ``version`` is kept beside the ``keep - 1`` before it.
+        ``although_in_use``. A new ``version`` is kept beside the ``keep - 1`` before it. With ``take_up`` what failed
+        on it is due: a parked rotation is ``planned`` again, one that backs off need not wait.
         Raises: Conflict ``ItemLocked``, ``NameConflict``, ``TargetInUse``."""
         ...
 
@@ -539,8 +546,16 @@ class UnitOfWork(Protocol):
         """
         ...
 
-    def update_item(self, item: RotatedSecret, audit: AuditLine, *, holdings: Collection[str] | None = None) -> None:
+    def update_item(
+        self,
+        item: RotatedSecret,
+        audit: AuditLine,
+        *,
+        holdings: Collection[str] | None = None,
+        take_up: bool = False,
+    ) -> None:
         """Replace the settings of the row whose revision is ``item.revision - 1``, and with ``holdings`` what it holds.
+        ``take_up``: as ``update_target``.
         Raises as ``update_target``, and Conflict ``CredentialAlreadyManaged``."""
         ...
 

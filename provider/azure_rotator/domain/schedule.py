@@ -15,6 +15,7 @@ DAY_SECONDS = 86_400
 MIN_INTERVAL_DAYS = 1
 MAX_INTERVAL_DAYS = 365
 DEFAULT_LIFETIME_WITHOUT_ROTATION = timedelta(days=180)
+MIN_REPLACEMENT = timedelta(hours=1)
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": DAY_SECONDS}
@@ -50,17 +51,46 @@ def next_rotation_at(
     last_at: datetime,
     expires_at: datetime | None = None,
     overlap_for: timedelta = timedelta(),
+    minted: bool = False,
 ) -> datetime | None:
     """The next due instant, ``interval_days`` x 24 hours after the last rotation; None without auto-rotation.
 
     Args:
         expires_at: When the present credential ends by Azure's word, which may be earlier than what was asked for
             (F12): it has to be replaced an overlap before.
+        minted: It was minted by the last rotation. One that Azure lets live for hardly more than an overlap is then
+            replaced after half its life: another one at once would end as soon, and so on without an end (F57).
     """
     if not auto_rotate or interval_days is None:
         return None
     due_at = last_at + timedelta(days=interval_days)
-    return due_at if expires_at is None else max(last_at, min(due_at, expires_at - overlap_for))
+    if expires_at is None:
+        return due_at
+    ends_at = expires_at - overlap_for
+    soonest_at = last_at + soonest_replacement(expires_at - last_at) if minted else last_at
+    return max(soonest_at, min(due_at, ends_at))
+
+
+def soonest_replacement(life: timedelta) -> timedelta:
+    """After what time a credential of this life is replaced at the earliest: half of it, and not less than an hour."""
+    return max(timedelta(seconds=life // timedelta(seconds=2)), MIN_REPLACEMENT)
+
+
+def shortened(asked_for: timedelta, life: timedelta, overlap_for: timedelta) -> str | None:
+    """What is to be known about a credential that Azure ends earlier than was asked for; None if it does not."""
+    if asked_for - life < timedelta(minutes=1):
+        return None
+    told = f"Azure ends it after {_told(life)}, {_told(asked_for)} were asked for"
+    if life - overlap_for < soonest_replacement(life):
+        told += (
+            f"; that is short of the {_told(overlap_for)} in which both are valid: it is replaced after half its life"
+        )
+    return told
+
+
+def _told(span: timedelta) -> str:
+    days = span / timedelta(days=1)
+    return f"{days:.0f} days" if days >= 2 else f"{span / timedelta(hours=1):.0f} hours"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,7 +109,10 @@ class Changes:
         if changed != item:
             changed = replace(changed, revision=item.revision + 1, modified_at=self._c.clock.now())
             self._c.uow.update_item(
-                changed, self._c.audit("update_item", changed.name), holdings=holdings(changed, target)
+                changed,
+                self._c.audit("update_item", changed.name),
+                holdings=holdings(changed, target),
+                take_up=changed.authentication is not item.authentication,
             )
         if credential is not None and given is not None:
             self._change_credential(changed, target, credential, given)

@@ -45,6 +45,9 @@ from azure_rotator.domain.secrettext import SealedBytes, SealedFor, SecretText
 
 # AADSTS number of a refused login ("Microsoft Entra authentication and authorization error codes").
 _UNKNOWN_APPLICATION = 700016
+# Of logins with a client secret that is wrong, removed (or too new), or has expired. Whether it is a proof's is no
+# question here: a proof that is refused this way is not the rotation's end.
+_SECRET_NO_LONGER_GOOD = frozenset({7000215, 7000222})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,9 +274,14 @@ def login_place(item_id: str) -> SealedFor:
     return SealedFor(table="items", row=item_id)
 
 
-def explained(error: RotatorError, item: RotatedSecret) -> RotatorError:
+def explained(error: RotatorError, item: RotatedSecret, target: Target | None = None) -> RotatorError:
     """What an error says about an application that rotates itself: a missing grant has a second way out (AK-22), and an
-    application that does not exist is refused at its login (AK-30)."""
+    application that does not exist is refused at its login (AK-30). A login whose secret is no longer good has one
+    command that lets everything go on (F41)."""
+    if error.code == "AzureAuthFailed" and error.details.get("aadsts") in _SECRET_NO_LONGER_GOOD:
+        return Forbidden(
+            error.code, error.message, hint=_break_glass(item, target) or error.hint, details=error.details
+        )
     if not kinds.acts_as_itself(item):
         return error
     if error.code == "AzureAuthFailed" and error.details.get("aadsts") == _UNKNOWN_APPLICATION:
@@ -290,6 +298,24 @@ def explained(error: RotatorError, item: RotatedSecret) -> RotatorError:
         f"{error.message} (or let the Target rotate it: use-target-creds)",
         hint=f"{error.hint}; or set authentication_credentials to use-target-creds",
         details=error.details,
+    )
+
+
+def _break_glass(item: RotatedSecret, target: Target | None) -> str | None:
+    """How whoever acts for the item gets a secret that works."""
+    if kinds.acts_as_itself(item):
+        return (
+            "add a client secret to the application and give it to the item: azure-rotator rotated-secret "
+            f"update azure --name {item.name} --api-id KEY_ID --api-key @FILE; or let the Target rotate it: "
+            "use-target-creds"
+        )
+    if target is None or target.connection_type is not ConnectionType.CREDENTIALS:
+        return None
+    if target.secret_reference is not None:
+        return f"add a client secret to the Target's application, and put it where {target.secret_reference} leads"
+    return (
+        "add a client secret to the Target's application, then azure-rotator target update azure "
+        f"--name {target.name} --client-secret @FILE: what is parked goes on with it"
     )
 
 

@@ -64,7 +64,7 @@ class Preflight:
             except RotatorError as refused:
                 until = self._c.pause(refused, lane(item, target), target.tenant_id)
                 if until is None or until > limit_at or refused.code != "AzureThrottled":
-                    raise explained(refused, item) from None
+                    raise explained(refused, item, target) from None
 
     def _wait_out_pause(self, item: RotatedSecret, target: Target, limit_at: datetime) -> None:
         """Ask nothing while Azure wants a pause. Raises: Unavailable ``AzureThrottled``, it ends beyond the limit."""

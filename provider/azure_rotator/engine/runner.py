@@ -112,7 +112,7 @@ class Runner:
             except LeaseLost:
                 raise
             except RotatorError as raised:
-                failed = explained(raised, item)
+                failed = explained(raised, item, self._c.uow.find_target(target_id=item.target_id))
                 error = error or failed
                 if self._fatal_to_the_store(failed):
                     raise

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TypedDict
 
 from azure_rotator.domain.kinds import overlap_of
-from azure_rotator.domain.model import AuthMode, GraceTiming, RotatedSecret, StorageKeyMode, Version
+from azure_rotator.domain.model import AuthMode, GraceTiming, Origin, RotatedSecret, StorageKeyMode, Version
 from azure_rotator.domain.rotation import current_version
 from azure_rotator.domain.schedule import next_rotation_at
 from azure_rotator.engine.arguments import Arguments, days, optional_bool, optional_int, optional_text, tags
@@ -50,15 +50,19 @@ def scheduled(item: RotatedSecret, versions: Sequence[Version]) -> RotatedSecret
         item.last_rotation_at or item.created_at,
         current.expires_at if current else None,
         first=current is None or current.number <= 1,
+        minted=current is not None and current.origin is Origin.MINTED,
     )
     return replace(item, next_rotation_at=at)
 
 
-def due_at(item: RotatedSecret, last_at: datetime, expires_at: datetime | None, *, first: bool) -> datetime | None:
+def due_at(
+    item: RotatedSecret, last_at: datetime, expires_at: datetime | None, *, first: bool, minted: bool = False
+) -> datetime | None:
     """The next due instant of an item whose present credential ends at ``expires_at``; a disabled one has none.
 
     Args:
         first: It has not been rotated yet: a grace that lies before the due date brings this one forward (3.6).
+        minted: The present credential was minted, at ``last_at``.
     """
     brought = item.grace_rotation and item.grace_rotation_timing is GraceTiming.BEFORE and first
     forward = (item.grace_rotation_interval or 0) if brought else 0
@@ -68,6 +72,7 @@ def due_at(item: RotatedSecret, last_at: datetime, expires_at: datetime | None, 
         last_at=last_at,
         expires_at=expires_at,
         overlap_for=overlap_of(item),
+        minted=minted,
     )
 
 

@@ -44,7 +44,7 @@ from azure_rotator.domain.ports import (
     TargetSwitch,
 )
 from azure_rotator.domain.rotation import Step
-from azure_rotator.domain.schedule import credential_life
+from azure_rotator.domain.schedule import credential_life, shortened
 from azure_rotator.engine.context import Context, mint_place, target_place
 from azure_rotator.engine.settings import due_at
 from azure_rotator.engine.views import iso
@@ -146,7 +146,11 @@ class Steps:
                     return  # and minted again, by the next step
                 raise _limit_told(refused, work.versions) from None
             raise
-        self._store(work, job, minted, note=life.note)
+        note = life.note
+        if minted.expires_at is not None:
+            given = minted.expires_at - self._c.clock.now()
+            note = shortened(life.span, given, overlap_of(work.item)) or note
+        self._store(work, job, minted, note=note)
 
     def _made_room(self, work: Work, job: Job) -> bool:
         """Where Azure allows two secrets in all, ``revoke_now`` retires the previous one before the new one is minted
@@ -268,7 +272,13 @@ class Steps:
             target=self._switch(work, pending),
             unproven=_unproven(work),
             published_at=now,
-            next_rotation_at=due_at(work.item, now, pending.expires_at, first=work.rotation.trigger is Trigger.CREATE),
+            next_rotation_at=due_at(
+                work.item,
+                now,
+                pending.expires_at,
+                first=work.rotation.trigger is Trigger.CREATE,
+                minted=pending.origin is Origin.MINTED,
+            ),
             next_attempt_at=change.retire_at or now,
             event=self._c.event(work.rotation, work.item, "rotated-secret-success", "rotated", pending.number),
             audit=self._c.audit(

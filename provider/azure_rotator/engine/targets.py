@@ -128,7 +128,12 @@ class Targets:
             **whereabouts,
         )
         keep = versions_kept(changed, self._c.uow.account())
-        self._c.uow.update_target(changed, self._c.audit("update_target", changed.name), keep=keep)
+        self._c.uow.update_target(
+            changed,
+            self._c.audit("update_target", changed.name),
+            keep=keep,
+            take_up=_acts_otherwise(target, changed),
+        )
         return self._view(changed)
 
     def delete(
@@ -338,6 +343,12 @@ def _refuse_deletion(view: TargetView, *, force: bool) -> None:
             hint="delete these items first",
             details={"items": list(view.items)},
         )
+
+
+def _acts_otherwise(before: Target, after: Target) -> bool:
+    """Whether what failed on a Target may work now: it has another credential, or another place."""
+    told = ("version", "connection_type", "tenant_id", "client_id", *_Whereabouts.__annotations__)
+    return any(getattr(before, name) != getattr(after, name) for name in told)
 
 
 def _serves(target: Target, kind: RotatorType | None) -> bool:

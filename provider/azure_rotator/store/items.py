@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, delete, exists, false, insert, select, update
+from sqlalchemy import Connection, Select, delete, exists, false, insert, select, update
 
 from azure_rotator.domain.errors import Conflict, NotFound
 from azure_rotator.domain.model import AuditLine, RotatedSecret, Rotation, RotatorType, Version
@@ -14,6 +14,7 @@ from azure_rotator.store import tables
 from azure_rotator.store.column_types import by_code_point
 from azure_rotator.store.connect import Database
 from azure_rotator.store.faults import RuleBroken
+from azure_rotator.store.leases import take_up_failed
 
 _ITEM = tables.columns_of(tables.items, RotatedSecret)
 _VERSION = tables.columns_of(tables.versions, Version)
@@ -92,10 +93,19 @@ class ItemRows:
         except RuleBroken as broken:
             raise self._conflict(broken, item, version, holdings) from None
 
-    def update_item(self, item: RotatedSecret, audit: AuditLine, *, holdings: Collection[str] | None = None) -> None:
+    def update_item(
+        self,
+        item: RotatedSecret,
+        audit: AuditLine,
+        *,
+        holdings: Collection[str] | None = None,
+        take_up: bool = False,
+    ) -> None:
         try:
             with self._db.writing() as connection:
                 replace_settings(connection, item)
+                if take_up:
+                    take_up_failed(connection, _only(item), item.modified_at)
                 if holdings is not None:
                     drop_holdings(connection, item.item_id)
                     _hold(connection, item.item_id, holdings)
@@ -114,6 +124,7 @@ class ItemRows:
                 replace_settings(connection, item)
                 if connection.execute(statement).rowcount != 1:
                     raise changed_meanwhile(item.name)
+                take_up_failed(connection, _only(item), item.modified_at)
                 audit_rows.add_line(connection, audit)
         except RuleBroken as broken:
             raise self._conflict(broken, item, None) from None
@@ -250,3 +261,7 @@ def changed_meanwhile(name: str) -> Conflict:
     return Conflict(
         "ItemLocked", f'the item "{name}" was changed meanwhile', hint="look at it again, then repeat the change"
     )
+
+
+def _only(item: RotatedSecret) -> Select[tuple[str]]:
+    return select(tables.items.c.item_id).where(tables.items.c.item_id == item.item_id)

@@ -13,15 +13,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, and_, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from azure_rotator.domain.errors import LeaseLost
 from azure_rotator.domain.kinds import pauses
+from azure_rotator.domain.model import RotationState, Stage, Trigger
 from azure_rotator.domain.ports import Claim, LaneClaim
 from azure_rotator.store.column_types import database_now
 from azure_rotator.store.connect import Database
-from azure_rotator.store.tables import OPEN, items, permits, rotations, targets
+from azure_rotator.store.tables import OPEN, items, permits, rotations, targets, versions
 
 
 def is_free(lease_until: Column[float | None] | Column[Any]) -> ColumnElement[bool]:
@@ -161,3 +162,27 @@ def _ensure_permit(connection: Connection, lane: str) -> None:
     # The two databases spell it alike, SQLAlchemy has it per dialect.
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     connection.execute(insert(permits).values(lane=lane, fence=0).on_conflict_do_nothing())
+
+
+def take_up_failed(connection: Connection, item_ids: Select[tuple[str]], at: datetime) -> None:
+    """What failed for these items may work now: a parked rotation with nothing left to clean up is planned again, and
+    what backs off is due. Who works on one at this moment finds out by himself."""
+    failed = and_(
+        rotations.c.item_id.in_(item_ids),
+        OPEN,
+        rotations.c.error_code.is_not(None),
+        rotations.c.trigger.not_in([Trigger.CREATE, Trigger.DELETE, Trigger.DELETE_VERSION]),
+        is_free(rotations.c.lease_until),
+    )
+    left = exists().where(versions.c.rotation_id == rotations.c.rotation_id, versions.c.stage == Stage.ABANDONED)
+    connection.execute(
+        update(rotations)
+        .where(failed, rotations.c.state == RotationState.FAILED, rotations.c.mint_uncertain.is_(False), ~left)
+        .values(state=RotationState.PLANNED, attempts=0, confirmations=0, next_attempt_at=at, updated_at=at)
+    )
+    waits_for_its_time = rotations.c.state == RotationState.PUBLISHED
+    connection.execute(
+        update(rotations)
+        .where(failed, ~waits_for_its_time, rotations.c.next_attempt_at > at)
+        .values(next_attempt_at=at)
+    )

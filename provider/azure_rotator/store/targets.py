@@ -13,6 +13,7 @@ from azure_rotator.store import tables
 from azure_rotator.store.column_types import by_code_point
 from azure_rotator.store.connect import Database
 from azure_rotator.store.faults import RuleBroken
+from azure_rotator.store.leases import take_up_failed
 
 _TARGET = tables.columns_of(tables.targets, Target)
 _VERSION = tables.columns_of(tables.target_versions, TargetVersion)
@@ -35,7 +36,13 @@ class TargetRows:
             raise _conflict(broken, target) from None
 
     def update_target(
-        self, target: Target, audit: AuditLine, *, keep: int = _EVERY, although_in_use: bool = False
+        self,
+        target: Target,
+        audit: AuditLine,
+        *,
+        keep: int = _EVERY,
+        although_in_use: bool = False,
+        take_up: bool = False,
     ) -> None:
         values = {name: value for name, value in tables.values_of(target).items() if name not in _KEPT}
         statement = (
@@ -62,6 +69,9 @@ class TargetRows:
                         hint="look at it again, then repeat the change",
                     )
                 _keep_current(connection, target, keep=keep)
+                if take_up:
+                    on_it = select(tables.items.c.item_id).where(tables.items.c.target_id == target.target_id)
+                    take_up_failed(connection, on_it, target.modified_at)
                 audit_rows.add_line(connection, audit)
         except RuleBroken as broken:
             raise _conflict(broken, target) from None

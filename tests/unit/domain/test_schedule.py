@@ -15,6 +15,7 @@ from azure_rotator.domain.schedule import (
     next_rotation_at,
     overlap,
     revoke_after_limit_seconds,
+    shortened,
 )
 from tests.rows import row
 from tests.unit.domain.steady import steady
@@ -174,3 +175,45 @@ def test_the_next_rotation_is_due_an_overlap_before_the_end_that_azure_gave(expi
         auto_rotate=True, interval_days=30, last_at=NOW, expires_at=NOW + expires_after * DAY, overlap_for=DAY
     )
     assert due_at == NOW + due_after * DAY
+
+
+@row("F57", "F12")
+@pytest.mark.parametrize(
+    ("expires_after", "due_after"),
+    [
+        pytest.param(60 * DAY, 30 * DAY, id="it lives long enough"),
+        pytest.param(20 * DAY, 18 * DAY, id="Azure gave less than was asked for"),
+        pytest.param(4 * DAY, 2 * DAY, id="just twice the overlap"),
+        pytest.param(3 * DAY, 1.5 * DAY, id="hardly more than an overlap: half its life"),
+        pytest.param(DAY, DAY / 2, id="less than an overlap: half its life"),
+        pytest.param(timedelta(minutes=10), timedelta(hours=1), id="minutes: an hour, whatever it costs"),
+        pytest.param(-DAY, timedelta(hours=1), id="it has ended already: an hour"),
+    ],
+)
+def test_a_minted_secret_is_never_replaced_as_soon_as_it_is_made(expires_after: timedelta, due_after: timedelta):
+    """Whatever end Azure gives, there is no loop: the next one would end as soon."""
+    due_at = next_rotation_at(
+        auto_rotate=True,
+        interval_days=30,
+        last_at=NOW,
+        expires_at=NOW + expires_after,
+        overlap_for=2 * DAY,
+        minted=True,
+    )
+    assert due_at == NOW + due_after
+
+
+@row("F57", "F12")
+@pytest.mark.parametrize(
+    ("life", "words"),
+    [
+        pytest.param(60 * DAY, None, id="as asked for"),
+        pytest.param(60 * DAY - timedelta(seconds=30), None, id="but for the seconds that asking took"),
+        pytest.param(20 * DAY, ["20 days", "60 days"], id="less"),
+        pytest.param(30 * timedelta(hours=1), ["30 hours", "half its life"], id="less than an overlap"),
+    ],
+)
+def test_an_end_earlier_than_asked_for_is_noted(life: timedelta, words: list[str] | None):
+    note = shortened(60 * DAY, life, 2 * DAY)
+    assert (note is None) == (words is None)
+    assert all(word in str(note) for word in words or ())
