@@ -455,9 +455,10 @@ def test_events_of_success_and_failure_carry_trigger_version_and_code(world: Wor
         ("rotated-secret-success", "create", 1, None, ITEM),
         ("rotated-secret-success", "manual", 2, None, ITEM),
         ("rotated-secret-failure", "manual", None, "AzurePermissionMissing", ITEM),
+        ("rotation-parked", "manual", None, "AzurePermissionMissing", ITEM),
     ]
     ids = [event.event_id for event in world.engine.events()]
-    assert len(set(ids)) == 3
+    assert len(set(ids)) == 4
 
 
 @row("B-24")

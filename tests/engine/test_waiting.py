@@ -167,8 +167,8 @@ def test_when_its_retries_are_exhausted_it_is_parked_with_one_event_and_resumed_
         world.engine.runner.run(operation)
     assert fault.hits == MAX_ATTEMPTS
     assert (parked.state, parked.error_code) == (RotationState.FAILED, "AzureUnavailable")
-    failures = [event for event in world.engine.events() if event.event_type == "rotated-secret-failure"]
-    assert [(event.error_code, event.trigger) for event in failures] == [("AzureUnavailable", "manual")]
+    notices = [event for event in world.engine.events() if event.event_type == "rotation-parked"]
+    assert [(event.error_code, event.trigger) for event in notices] == [("AzureUnavailable", "manual")]
     assert world.describe().item.rotator_status is RotatorStatus.FAILED
     assert world.value() == value
     fault.remove()

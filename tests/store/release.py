@@ -54,7 +54,7 @@ def fill(store: SqlUnitOfWork) -> None:
 
     failed, _ = samples.add_item(store, target_id=target_id, name="/prod/failed", revoke_after=None, tags=())
     _, claim, _ = samples.with_pending(store, failed.item_id)
-    store.fail(claim, FAILURE, event=samples.event(failed), audit=samples.line(), undo_item=False, at=NOW)
+    store.fail(claim, FAILURE, events=[samples.event(failed)], audit=samples.line(), undo_item=False, at=NOW)
     store.release(claim)
 
     item_id = samples.new_id()

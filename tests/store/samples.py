@@ -190,7 +190,7 @@ def publication(made: RotatedSecret, pending: Version, replaced: Version | None,
         "published_at": LATER,
         "next_rotation_at": LATER + 90 * DAY,
         "next_attempt_at": LATER + DAY,
-        "event": event(made),
+        "events": (event(made),),
         "audit": line("rotate_item", made.name),
     }
     return Publication(**(fields | changes))

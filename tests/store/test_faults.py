@@ -67,10 +67,10 @@ WRITES: dict[str, Callable[[Scene], object]] = {
         NOW,
     ),
     "a publication": lambda s: s.store.publish(
-        s.claim, samples.publication(s.item, s.pending, s.current, event=samples.event(s.item, message=BIG))
+        s.claim, samples.publication(s.item, s.pending, s.current, events=(samples.event(s.item, message=BIG),))
     ),
     "a failure": lambda s: s.store.fail(
-        s.claim, FAILURE, event=None, audit=samples.line(details={"note": BIG}), undo_item=False, at=LATER
+        s.claim, FAILURE, audit=samples.line(details={"note": BIG}), undo_item=False, at=LATER
     ),
 }
 

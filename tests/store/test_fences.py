@@ -37,7 +37,7 @@ FENCED: dict[str, Step] = {
         s.claim, FAILURE, attempts=1, next_attempt_at=LATER, status="RotationFailed", at=LATER
     ),
     "fail": lambda s: s.store.fail(
-        s.claim, FAILURE, event=samples.event(s.item), audit=samples.line(), undo_item=True, at=LATER
+        s.claim, FAILURE, events=(samples.event(s.item),), audit=samples.line(), undo_item=True, at=LATER
     ),
     "drop_abandoned": lambda s: s.store.drop_abandoned(s.claim, s.pending.version_id, LATER),
     "drop_item": lambda s: s.store.drop_item(s.claim, samples.line(), LATER),

@@ -320,7 +320,7 @@ def test_what_a_refused_delete_closed_for_good_stays_closed(store: SqlUnitOfWork
     """A parked rotation with nothing left in Azure would only stand in the way of the next."""
     item, _ = samples.add_item(store)
     _, parked = samples.started(store, item.item_id)
-    store.fail(parked, FAILURE, event=None, audit=samples.line(), undo_item=False, at=NOW)
+    store.fail(parked, FAILURE, audit=samples.line(), undo_item=False, at=NOW)
     store.release(parked)
     delete = store.begin_delete(_delete(item.item_id), revision=item.revision)
     store.cancel_delete(samples.claimed(store, delete), FAILURE, samples.line(), LATER)
@@ -351,7 +351,7 @@ def test_not_found_is_told_apart_from_locked(store: SqlUnitOfWork):
 
 def _parked(store: SqlUnitOfWork, item_id: str) -> Rotation:
     made, claim = samples.started(store, item_id)
-    store.fail(claim, FAILURE, event=None, audit=samples.line(), undo_item=False, at=NOW)
+    store.fail(claim, FAILURE, audit=samples.line(), undo_item=False, at=NOW)
     store.release(claim)
     return made
 
@@ -368,7 +368,7 @@ def test_an_adoption_closes_a_parked_rotation(store: SqlUnitOfWork):
 def test_an_adoption_waits_for_what_a_failed_rotation_left_in_azure(store: SqlUnitOfWork, outside: Inspection):
     item, _ = samples.add_item(store)
     _, claim, _ = samples.with_pending(store, item.item_id)
-    store.fail(claim, FAILURE, event=None, audit=samples.line(), undo_item=False, at=NOW)
+    store.fail(claim, FAILURE, audit=samples.line(), undo_item=False, at=NOW)
     store.release(claim)
     before = outside.everything()
     with pytest.raises(Conflict, match="not finished"):

@@ -103,7 +103,7 @@ def test_publication_changes_everything_in_one_transaction(store: SqlUnitOfWork)
         modified_at=LATER,
         revision=2,
     )
-    assert list(store.events()) == [change.event]
+    assert list(store.events()) == list(change.events)
     assert store.audit_lines()[-1] == change.audit
 
 
@@ -217,7 +217,7 @@ def test_finishing_an_old_rotation_does_not_hide_a_newer_failure(store: SqlUnitO
     item, first = samples.add_item(store)
     made, _ = samples.published(store, item, first)
     _, newer = samples.started(store, item.item_id)
-    store.fail(newer, FAILURE, event=None, audit=samples.line(), undo_item=False, at=LATER)
+    store.fail(newer, FAILURE, audit=samples.line(), undo_item=False, at=LATER)
     store.release(newer)
     claim = samples.claimed(store, made, now=LATER + DAY)
     store.finish_retiring(claim, [first.version_id], LATER, done=True)
@@ -248,7 +248,7 @@ Step = Callable[[Scene], object]
 
 
 def _fail(s: Scene) -> None:
-    s.store.fail(s.claim, FAILURE, event=None, audit=samples.line(), undo_item=False, at=LATER)
+    s.store.fail(s.claim, FAILURE, audit=samples.line(), undo_item=False, at=LATER)
 
 
 COUNTS_START_ANEW: dict[str, Step] = {
@@ -323,7 +323,7 @@ def test_a_failed_rotation_leaves_the_old_version_current(store: SqlUnitOfWork):
     item, current = samples.add_item(store)
     made, claim, pending = samples.with_pending(store, item.item_id)
     told = samples.event(item, event_type="rotated-secret-failure", error_code=FAILURE.code)
-    store.fail(claim, FAILURE, event=told, audit=samples.line(result=FAILURE.code), undo_item=False, at=LATER)
+    store.fail(claim, FAILURE, events=(told,), audit=samples.line(result=FAILURE.code), undo_item=False, at=LATER)
     failed = _rotation(store, made.rotation_id)
     assert (failed.state, failed.closed, failed.next_attempt_at) == (RotationState.FAILED, False, LATER)
     assert (failed.error_code, failed.error_text) == (FAILURE.code, FAILURE.text)
@@ -338,7 +338,7 @@ def test_a_failed_rotation_leaves_the_old_version_current(store: SqlUnitOfWork):
 def test_a_parked_rotation_is_resumed_as_the_same_operation(store: SqlUnitOfWork):
     item, _ = samples.add_item(store)
     made, claim = samples.started(store, item.item_id)
-    store.fail(claim, FAILURE, event=None, audit=samples.line(), undo_item=False, at=NOW)
+    store.fail(claim, FAILURE, audit=samples.line(), undo_item=False, at=NOW)
     store.resume(claim, LATER)
     resumed = _rotation(store, made.rotation_id)
     assert (resumed.state, resumed.next_attempt_at) == (RotationState.PLANNED, LATER)
@@ -351,7 +351,7 @@ def test_a_failed_create_frees_its_name_and_stays_to_be_cleaned_up(store: SqlUni
     create = samples.rotation(item.item_id, trigger=Trigger.CREATE)
     store.insert_item(item, None, create, samples.line())
     claim = samples.claimed(store, create)
-    store.fail(claim, FAILURE, event=None, audit=samples.line(), undo_item=True, at=LATER)
+    store.fail(claim, FAILURE, audit=samples.line(), undo_item=True, at=LATER)
     undoing = _item(store, item.item_id)
     assert (undoing.state, undoing.revision) == (ItemState.UNDOING, 2)
     assert store.find_item(name=item.name) is None
@@ -369,7 +369,7 @@ def test_a_failed_create_frees_its_name_and_stays_to_be_cleaned_up(store: SqlUni
 def test_an_abandoned_version_frees_its_number_and_then_its_row(store: SqlUnitOfWork):
     item, current = samples.add_item(store)
     _, claim, pending = samples.with_pending(store, item.item_id)
-    store.fail(claim, FAILURE, event=None, audit=samples.line(), undo_item=False, at=NOW)
+    store.fail(claim, FAILURE, audit=samples.line(), undo_item=False, at=NOW)
     store.drop_abandoned(claim, current.version_id, NOW)
     assert _stages(store, item.item_id) == {1: Stage.CURRENT, 2: Stage.ABANDONED}, "only an abandoned row is dropped"
     again = samples.version(item.item_id, claim.rotation_id, number=2, stage=Stage.PENDING)
@@ -382,7 +382,7 @@ def test_an_abandoned_version_that_a_delete_removed_leaves_no_history(store: Sql
     """Its number may be another version's by then, and the two must not meet as history."""
     item, current = samples.add_item(store)
     _, claim, pending = samples.with_pending(store, item.item_id)
-    store.fail(claim, FAILURE, event=None, audit=samples.line(), undo_item=False, at=NOW)
+    store.fail(claim, FAILURE, audit=samples.line(), undo_item=False, at=NOW)
     again = samples.version(item.item_id, claim.rotation_id, number=2, stage=Stage.PENDING)
     store.store_pending(claim, again, LATER, NOW)
     store.finish_retiring(claim, [pending.version_id], LATER, done=False)

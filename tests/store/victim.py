@@ -35,7 +35,7 @@ def make(store: SqlUnitOfWork, move: str, before_transaction: Any) -> None:
     moves = {
         "publish": lambda: store.publish(claim, samples.publication(item, pending, current)),
         "fail": lambda: store.fail(
-            claim, FAILURE, event=samples.event(item), audit=samples.line(), undo_item=True, at=LATER
+            claim, FAILURE, events=(samples.event(item),), audit=samples.line(), undo_item=True, at=LATER
         ),
         "insert_item": lambda: _insert_item(store, item.target_id),
         "begin_delete": lambda: store.begin_delete(

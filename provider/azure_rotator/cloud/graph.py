@@ -17,7 +17,7 @@ from azure_rotator.cloud import graph_faults, payloads, policies
 from azure_rotator.cloud.answers import Answer
 from azure_rotator.cloud.credentials import REQUEST_SECONDS
 from azure_rotator.cloud.loop import LoopThread, shared
-from azure_rotator.cloud.session import Session, read, run
+from azure_rotator.cloud.session import Session, done, read, run
 from azure_rotator.domain.errors import RotatorError
 from azure_rotator.domain.ports import (
     Application,
@@ -218,7 +218,7 @@ class GraphDirectory:
             answer = await session.send(attempt, build)
             if isinstance(answer, Answer) and answer.status == 400 and answer.code == "Request_BadRequest":
                 return False
-            return read(attempt, answer, lambda _: True)
+            return done(attempt, answer)
 
         return self._run(acting, work)
 

@@ -152,6 +152,13 @@ def read(attempt: Attempt, answer: Answer | RotatorError, parse: Callable[[Any],
     return content(attempt, answer, parse)
 
 
+def done(attempt: Attempt, answer: Answer | RotatorError) -> bool | RotatorError:
+    """That Graph did what it says nothing about: 204 and no other success, which a proxy's page with 200 would be."""
+    if isinstance(answer, Answer) and answer.ok and answer.status != 204:
+        return faults.unusable_success(attempt, answer, "Graph says 204 when it has done that")
+    return read(attempt, answer, lambda _: True)
+
+
 def content(attempt: Attempt, answer: Answer, parse: Callable[[Any], T]) -> T | RotatorError:
     """What a success holds, or that it does not hold what it must."""
     try:

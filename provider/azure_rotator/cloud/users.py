@@ -15,7 +15,7 @@ from azure_rotator.cloud import faults, graph_faults, payloads
 from azure_rotator.cloud.answers import Answer
 from azure_rotator.cloud.credentials import REQUEST_SECONDS
 from azure_rotator.cloud.loop import LoopThread, shared
-from azure_rotator.cloud.session import Session, read, run
+from azure_rotator.cloud.session import Session, done, read, run
 from azure_rotator.cloud.sign_in import PROOF_SCOPE, Demand, federated, sign_in
 from azure_rotator.domain.errors import RotatorError
 from azure_rotator.domain.ports import Identity, SignIn, User
@@ -82,7 +82,7 @@ class EntraUsers:
                 return faults.told(
                     attempt, answer, graph_faults.SYNCHRONISED if is_synchronised else graph_faults.PASSWORD_REFUSED
                 )
-            return read(attempt, answer, lambda _: True)
+            return done(attempt, answer)
 
         self._run(acting, work)
 
@@ -113,7 +113,7 @@ class EntraUsers:
             )
             if _is_bad_request(answer):
                 return faults.told(attempt, answer, graph_faults.PASSWORD_REFUSED)
-            return read(attempt, answer, lambda _: True)
+            return done(attempt, answer)
 
         self._run(client, work)
 

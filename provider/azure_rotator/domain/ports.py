@@ -480,7 +480,7 @@ class Publication:
     published_at: datetime
     next_rotation_at: datetime | None
     next_attempt_at: datetime
-    event: Event
+    events: tuple[Event, ...]
     audit: AuditLine
 
 
@@ -624,6 +624,10 @@ class UnitOfWork(Protocol):
 
     def events(self) -> Sequence[Event]: ...
 
+    def latest_event(self, item_id: str, kinds: Collection[str]) -> Event | None:
+        """The item's newest event of these types."""
+        ...
+
     # journal, read
     def get_rotation(self, rotation_id: str) -> Rotation | None: ...
 
@@ -745,7 +749,7 @@ class UnitOfWork(Protocol):
 
     def publish(self, claim: Claim, publication: Publication) -> None:
         """-> ``published``. The item becomes ``active``, its status ``RotationSucceeded``, its error and its
-        ``sealed_login`` are cleared; event and audit are written."""
+        ``sealed_login`` are cleared; events and audit are written."""
         ...
 
     def begin_retiring(self, claim: Claim, at: datetime) -> None:
@@ -764,7 +768,14 @@ class UnitOfWork(Protocol):
         ...
 
     def finish_retiring(
-        self, claim: Claim, version_ids: Sequence[str], at: datetime, *, done: bool, audit: AuditLine | None = None
+        self,
+        claim: Claim,
+        version_ids: Sequence[str],
+        at: datetime,
+        *,
+        done: bool,
+        audit: AuditLine | None = None,
+        events: Sequence[Event] = (),
     ) -> None:
         """These versions are ``revoked`` (their sealed values stay as history). ``done``: the rotation is -> ``done``,
         and a ``RotationPartialSucceeded`` of its item becomes ``RotationSucceeded``; a ``delete-version`` forgets its
@@ -780,13 +791,21 @@ class UnitOfWork(Protocol):
         next_attempt_at: datetime,
         status: str | None,
         at: datetime,
+        events: Sequence[Event] = (),
     ) -> None:
         """The state stays; try again at ``next_attempt_at``. ``status`` (a ``RotatorStatus``) and the failure are shown
         on the item unless it is None."""
         ...
 
     def fail(
-        self, claim: Claim, failure: Failure, *, event: Event | None, audit: AuditLine, undo_item: bool, at: datetime
+        self,
+        claim: Claim,
+        failure: Failure,
+        *,
+        events: Sequence[Event] = (),
+        audit: AuditLine,
+        undo_item: bool,
+        at: datetime,
     ) -> None:
         """-> ``failed``; a pending version becomes ``abandoned``; the item shows the failure, or, with ``undo_item``,
         becomes ``undoing`` (its name is free). ``next_attempt_at`` = ``at``: what is left to clean up is due now."""

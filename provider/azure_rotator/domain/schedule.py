@@ -68,7 +68,7 @@ def next_rotation_at(
         return due_at
     ends_at = expires_at - overlap_for
     soonest_at = last_at + soonest_replacement(expires_at - last_at) if minted else last_at
-    return max(soonest_at, min(due_at, ends_at))
+    return min(due_at, max(ends_at, soonest_at))
 
 
 def soonest_replacement(life: timedelta) -> timedelta:

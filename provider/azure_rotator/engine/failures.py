@@ -11,6 +11,7 @@ from azure_rotator.domain.model import RotatedSecret, Rotation, RotationState, R
 from azure_rotator.domain.ports import Claim, Failure
 from azure_rotator.domain.rotation import doomed_version
 from azure_rotator.engine.context import Context
+from azure_rotator.engine.notices import Notices
 from azure_rotator.engine.steps import removable, version_deleted
 
 _RUNNING = frozenset({RotationState.PLANNED, RotationState.MINTING, RotationState.MINTED, RotationState.PROVING})
@@ -32,6 +33,7 @@ class Failures:
 
     def __init__(self, context: Context) -> None:
         self._c = context
+        self._notices = Notices(context)
 
     def record(
         self,
@@ -64,7 +66,7 @@ class Failures:
             self._c.uow.fail(
                 claim,
                 failure,
-                event=self._c.event(rotation, item, "rotated-secret-failure", error.message, None, error.code),
+                events=self._notices.parked(rotation, item, error),
                 audit=self._c.audit(
                     "create_item" if rotation.trigger is Trigger.CREATE else "rotate_item",
                     item.name,
@@ -85,6 +87,7 @@ class Failures:
                 next_attempt_at=again_at,
                 status=None if cleaning else status.value,
                 at=now,
+                events=() if cleaning or another else self._notices.failed(rotation, item, error),
             )
 
     def _failed_version_delete(

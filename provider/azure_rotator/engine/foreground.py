@@ -160,7 +160,7 @@ class Foreground:
                 return False
             if rotation.trigger is Trigger.CREATE and rotation.state in machine.UNPUBLISHED:
                 audit = self._c.audit("create_item", path, result=failure.code)
-                self._c.uow.fail(claim, failure, event=None, audit=audit, undo_item=True, at=now)
+                self._c.uow.fail(claim, failure, audit=audit, undo_item=True, at=now)
                 if self._next_step(self._get(rotation.rotation_id)) is machine.Step.DROP_ITEM:
                     self._c.uow.drop_item(claim, None, now)
             elif rotation.trigger is Trigger.DELETE and force:

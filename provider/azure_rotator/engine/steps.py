@@ -46,6 +46,7 @@ from azure_rotator.domain.ports import (
 from azure_rotator.domain.rotation import Step
 from azure_rotator.domain.schedule import credential_life, shortened
 from azure_rotator.engine.context import Context, mint_place, target_place
+from azure_rotator.engine.notices import Notices
 from azure_rotator.engine.settings import due_at
 from azure_rotator.engine.views import iso
 
@@ -71,6 +72,7 @@ class Steps:
 
     def __init__(self, context: Context) -> None:
         self._c = context
+        self._notices = Notices(context)
         self._verbs: dict[Step, Callable[[Work], None]] = {
             Step.RECOVER: self._recover,
             Step.MINT: self._mint,
@@ -280,7 +282,7 @@ class Steps:
                 minted=pending.origin is Origin.MINTED,
             ),
             next_attempt_at=change.retire_at or now,
-            event=self._c.event(work.rotation, work.item, "rotated-secret-success", "rotated", pending.number),
+            events=self._notices.published(work.rotation, work.item, pending.number),
             audit=self._c.audit(
                 "create_item" if work.rotation.trigger is Trigger.CREATE else "rotate_item",
                 work.item.name,
@@ -315,14 +317,17 @@ class Steps:
         version = find(work.rotation, work.versions)
         if version is not None and self._remove(work, version.key_id):
             audit = version_deleted(self._c, work.item, version) if doomed else None
-            self._c.uow.finish_retiring(work.claim, [version.version_id], self._c.clock.now(), done=True, audit=audit)
+            events = self._notices.retired(work.rotation, work.item)
+            at = self._c.clock.now()
+            self._c.uow.finish_retiring(work.claim, [version.version_id], at, done=True, audit=audit, events=events)
 
     def _close(self, work: Work) -> None:
         audit = None
         if work.rotation.trigger is Trigger.DELETE_VERSION:  # somebody else retired it; its row is still to go
             rest = [v for v in work.versions if v.version_id == work.rotation.replaced_version_id]
             audit = version_deleted(self._c, work.item, rest[0]) if rest else None
-        self._c.uow.finish_retiring(work.claim, [], self._c.clock.now(), done=True, audit=audit)
+        events = self._notices.retired(work.rotation, work.item)
+        self._c.uow.finish_retiring(work.claim, [], self._c.clock.now(), done=True, audit=audit, events=events)
 
     def _remove_abandoned(self, work: Work) -> None:
         version = machine.abandoned_version(work.rotation, work.versions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
@@ -20,9 +20,10 @@ def add_line(connection: Connection, line: AuditLine) -> None:
     connection.execute(insert(tables.audit).values(tables.values_of(line)))
 
 
-def add_event(connection: Connection, event: Event) -> None:
-    """Put the event into the outbox in the transaction of what it tells about."""
-    connection.execute(insert(tables.events).values(tables.values_of(event)))
+def add_events(connection: Connection, events: Sequence[Event]) -> None:
+    """Put events into the outbox in the transaction of what they tell about."""
+    for event in events:
+        connection.execute(insert(tables.events).values(tables.values_of(event)))
 
 
 class AuditRows:
@@ -53,3 +54,15 @@ class AuditRows:
         statement = select(*_EVENT).order_by(tables.events.c.sequence)
         with self._db.reading() as connection:
             return [Event(**row) for row in connection.execute(statement).mappings()]
+
+    def latest_event(self, item_id: str, kinds: Collection[str]) -> Event | None:
+        """The item's newest event of these types."""
+        statement = (
+            select(*_EVENT)
+            .where(tables.events.c.item_id == item_id, tables.events.c.event_type.in_(kinds))
+            .order_by(tables.events.c.sequence.desc())
+            .limit(1)
+        )
+        with self._db.reading() as connection:
+            row = connection.execute(statement).mappings().one_or_none()
+        return None if row is None else Event(**row)

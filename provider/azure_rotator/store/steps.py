@@ -154,7 +154,7 @@ class Steps:
             )
             if changed.rowcount != 1:
                 raise _inconsistent(claim, f"its item {item_id} does not exist")
-            audit_rows.add_event(connection, publication.event)
+            audit_rows.add_events(connection, publication.events)
             audit_rows.add_line(connection, publication.audit)
 
     # --- after it
@@ -182,7 +182,14 @@ class Steps:
             )
 
     def finish_retiring(
-        self, claim: Claim, version_ids: Sequence[str], at: datetime, *, done: bool, audit: AuditLine | None = None
+        self,
+        claim: Claim,
+        version_ids: Sequence[str],
+        at: datetime,
+        *,
+        done: bool,
+        audit: AuditLine | None = None,
+        events: Sequence[Event] = (),
     ) -> None:
         changes: dict[str, Any] = {"state": RotationState.DONE, **_NO_ERROR} if done else {}
         with self._db.writing() as connection:
@@ -195,6 +202,7 @@ class Steps:
                 _forget_version(connection, claim, item_id)
             if audit is not None:
                 audit_rows.add_line(connection, audit)
+            audit_rows.add_events(connection, events)
             if done:
                 connection.execute(
                     update(items)
@@ -213,6 +221,7 @@ class Steps:
         next_attempt_at: datetime,
         status: str | None,
         at: datetime,
+        events: Sequence[Event] = (),
     ) -> None:
         shown = {"error_code": failure.code, "error_text": failure.text}
         with self._db.writing() as connection:
@@ -221,9 +230,17 @@ class Steps:
             )
             if status is not None:
                 _show(connection, item_id, RotatorStatus(status), shown)
+            audit_rows.add_events(connection, events)
 
     def fail(
-        self, claim: Claim, failure: Failure, *, event: Event | None, audit: AuditLine, undo_item: bool, at: datetime
+        self,
+        claim: Claim,
+        failure: Failure,
+        *,
+        events: Sequence[Event] = (),
+        audit: AuditLine,
+        undo_item: bool,
+        at: datetime,
     ) -> None:
         shown = {"error_code": failure.code, "error_text": failure.text}
         with self._db.writing() as connection:
@@ -247,8 +264,7 @@ class Steps:
             if undo_item:
                 _change_state(connection, item_id, ItemState.UNDOING, at)
                 drop_holdings(connection, item_id)  # with its name: another item may have it
-            if event is not None:
-                audit_rows.add_event(connection, event)
+            audit_rows.add_events(connection, events)
             audit_rows.add_line(connection, audit)
 
     def drop_abandoned(self, claim: Claim, version_id: str, at: datetime) -> None:

@@ -182,6 +182,7 @@ def test_the_next_rotation_is_due_an_overlap_before_the_end_that_azure_gave(expi
     ("expires_after", "due_after"),
     [
         pytest.param(60 * DAY, 30 * DAY, id="it lives long enough"),
+        pytest.param(360 * DAY, 30 * DAY, id="it lives for years: its interval decides"),
         pytest.param(20 * DAY, 18 * DAY, id="Azure gave less than was asked for"),
         pytest.param(4 * DAY, 2 * DAY, id="just twice the overlap"),
         pytest.param(3 * DAY, 1.5 * DAY, id="hardly more than an overlap: half its life"),

@@ -1,0 +1,71 @@
+"""What people are told when rotations fail, and when they work again: rows of the outbox (features 3.8).
+
+    works ── fails ──> rotated-secret-failure, once a day while it lasts ── works ──> rotation-recovered, …-success
+                            └── parked ──> rotation-parked
+
+Each row is written by the transaction that records what it tells about. A failed create and a refused deletion have
+somebody who waits for their end, and raise no notice but the one of the end.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from azure_rotator.domain.errors import RotatorError
+from azure_rotator.domain.model import Event, RotatedSecret, Rotation, RotatorStatus, Trigger
+from azure_rotator.engine.context import Context
+
+SUCCESS = "rotated-secret-success"
+FAILURE = "rotated-secret-failure"
+PARKED = "rotation-parked"
+RECOVERED = "rotation-recovered"
+
+_AGAIN_AFTER = timedelta(days=1)
+_QUIET = frozenset({Trigger.CREATE, Trigger.DELETE, Trigger.DELETE_VERSION})
+
+
+class Notices:
+    """Decides which are due."""
+
+    def __init__(self, context: Context) -> None:
+        self._c = context
+
+    def failed(self, rotation: Rotation, item: RotatedSecret, error: RotatorError) -> tuple[Event, ...]:
+        """Of a failure that is tried again: the first since the item last worked, then one a day."""
+        if rotation.trigger in _QUIET:
+            return ()
+        latest = self._c.uow.latest_event(item.item_id, (SUCCESS, FAILURE, RECOVERED))
+        told = latest is not None and latest.event_type == FAILURE
+        if told and latest is not None and self._c.clock.now() - latest.occurred_at < _AGAIN_AFTER:
+            return ()
+        return (self._c.event(rotation, item, FAILURE, error.message, None, error.code),)
+
+    def parked(self, rotation: Rotation, item: RotatedSecret, error: RotatorError) -> tuple[Event, ...]:
+        """Of a failure that nobody tries again by himself."""
+        if rotation.trigger is Trigger.CREATE:
+            return (self._c.event(rotation, item, FAILURE, error.message, None, error.code),)
+        hint = f"; {error.hint}" if error.hint else ""
+        text = (
+            f"{error.message}; it is not tried again until the item or its Target changes, or somebody rotates it{hint}"
+        )
+        return (
+            *self.failed(rotation, item, error),
+            self._c.event(rotation, item, PARKED, text, None, error.code),
+        )
+
+    def published(self, rotation: Rotation, item: RotatedSecret, version: int) -> tuple[Event, ...]:
+        """Of a publication."""
+        success = self._c.event(rotation, item, SUCCESS, "rotated", version)
+        if item.rotator_status is not RotatorStatus.FAILED or rotation.trigger is Trigger.CREATE:
+            return (success,)
+        return (self._recovered(rotation, item, version), success)
+
+    def retired(self, rotation: Rotation, item: RotatedSecret) -> tuple[Event, ...]:
+        """Of a replaced credential that is gone, after it could not be removed for a while."""
+        if item.rotator_status is not RotatorStatus.PARTIAL or rotation.trigger in _QUIET:
+            return ()
+        return (self._recovered(rotation, item, None),)
+
+    def _recovered(self, rotation: Rotation, item: RotatedSecret, version: int | None) -> Event:
+        failed = f" ({item.error_code})" if item.error_code else ""
+        return self._c.event(rotation, item, RECOVERED, f"it works again after failures{failed}", version)
