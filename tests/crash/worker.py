@@ -68,6 +68,7 @@ READS = frozenset(
         "list_folders",
         "lanes",
         "paused_until",
+        "latest_event",
     }
 )
 
