@@ -209,6 +209,7 @@ def test_a_service_principals_own_secrets_are_told_apart(directory, login, rotat
     assert (principal.display_name, principal.enabled) == ("app", True)
     (held,) = principal.passwords
     assert held.display_name == "its own"
+    assert directory.principal_owner_ids(rotator.identity(), principal.object_id) == {rotator.info.service_principal_id}
     listed = directory.get_application(rotator.identity(), app.app_id).passwords
     assert held.key_id not in {one.key_id for one in listed}
 

@@ -69,25 +69,13 @@ class GraphDirectory:
         """Object ids of the application's owners, in lower case."""
         from azure_rotator.cloud import wire
 
-        async def work(session: Session) -> frozenset[str] | RotatorError:
-            attempt = session.attempt(_object(object_id), "read its owners")
-            found: frozenset[str] = frozenset()
-            page: str | None = None
-            for _ in range(_MAX_PAGES):
-                answer = await session.send(attempt, partial(wire.get_owners, object_id=object_id, page=page))
-                ids = read(attempt, answer, payloads.object_ids)
-                if isinstance(ids, RotatorError):
-                    return ids
-                found |= ids
-                link = read(attempt, answer, payloads.next_link)
-                if isinstance(link, RotatorError):
-                    return link
-                if link is None:
-                    break
-                page = link
-            return found
+        return self._owners(acting, _object(object_id), partial(wire.get_owners, object_id=object_id))
 
-        return self._run(acting, work)
+    def principal_owner_ids(self, acting: Identity, object_id: str) -> frozenset[str]:
+        """Object ids of the service principal's owners, in lower case."""
+        from azure_rotator.cloud import wire
+
+        return self._owners(acting, _principal(object_id), partial(wire.get_principal_owners, object_id=object_id))
 
     def add_password(self, acting: Identity, object_id: str, display_name: str, end_at: datetime) -> NewPassword:
         """Mint a client secret; exactly one POST, whatever comes back."""
@@ -207,6 +195,27 @@ class GraphDirectory:
             attempt = session.attempt(f"application {app_id}", "read the time")
             answer = await session.send(attempt, lambda client: wire.get_application(client, app_id))
             return answer if isinstance(answer, RotatorError) else answer.clock_skew
+
+        return self._run(acting, work)
+
+    def _owners(self, acting: Identity, subject: str, build: Callable[..., RequestInformation]) -> frozenset[str]:
+        async def work(session: Session) -> frozenset[str] | RotatorError:
+            attempt = session.attempt(subject, "read its owners")
+            found: frozenset[str] = frozenset()
+            page: str | None = None
+            for _ in range(_MAX_PAGES):
+                answer = await session.send(attempt, partial(build, page=page))
+                ids = read(attempt, answer, payloads.object_ids)
+                if isinstance(ids, RotatorError):
+                    return ids
+                found |= ids
+                link = read(attempt, answer, payloads.next_link)
+                if isinstance(link, RotatorError):
+                    return link
+                if link is None:
+                    break
+                page = link
+            return found
 
         return self._run(acting, work)
 

@@ -177,6 +177,12 @@ def get_owners(client: GraphServiceClient, object_id: str, page: str | None) -> 
     return owners.to_get_request_information(RequestConfiguration(query_parameters=query))
 
 
+def get_principal_owners(client: GraphServiceClient, object_id: str, page: str | None) -> RequestInformation:
+    """``GET servicePrincipals/{id}/owners``, or a further page of it."""
+    owners = client.service_principals.by_service_principal_id(object_id).owners
+    return (owners.with_url(page) if page is not None else owners).to_get_request_information()
+
+
 def add_password(client: GraphServiceClient, object_id: str, display_name: str, end_at: datetime) -> RequestInformation:
     """``POST applications/{id}/addPassword``. No start is sent: Entra's own clock decides it (F10)."""
     body = AddPasswordPostRequestBody(

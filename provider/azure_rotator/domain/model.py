@@ -354,7 +354,7 @@ class Mint:
 
     Args:
         mint_id: Stamps a client secret.
-        slot: The storage key that is regenerated.
+        slot: The storage key that is regenerated; ``ports.SERVICE_PRINCIPAL`` for a client secret that is made there.
         sealed_evidence: What tells afterwards whether it happened: of a password the candidate, of a storage key the
             value before.
         seen_at: Of a storage key the creation time before.

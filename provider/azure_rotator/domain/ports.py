@@ -195,6 +195,10 @@ class Login(Protocol):
         ...
 
 
+SERVICE_PRINCIPAL = "service-principal"
+"""The slot of a client secret that is minted on the service principal and not on the application (F35)."""
+
+
 class Directory(Protocol):
     """Applications and their client secrets in Microsoft Graph. SDK retries are off: one call is one request at most
     (plus a token), within the adapter's timeout, which stays below the lease."""
@@ -230,6 +234,10 @@ class Directory(Protocol):
     def get_service_principal(self, acting: Identity, app_id: str) -> ServicePrincipal:
         """Read the application's service principal with its own client secrets. Raises as ``get_application``; an
         application without a service principal in the tenant is NotFound ``ApplicationNotFound`` as well."""
+        ...
+
+    def principal_owner_ids(self, acting: Identity, object_id: str) -> frozenset[str]:
+        """Object ids of the service principal's owners, who need not be the application's."""
         ...
 
     def add_principal_password(
@@ -871,7 +879,7 @@ class Plan:
 
     Args:
         object_id: The object's id in Azure.
-        slot: The storage key to regenerate.
+        slot: The storage key to regenerate; of a client secret ``SERVICE_PRINCIPAL`` where it is to be made there.
         evidence: Of a password the candidate, of a storage key the value before; sealed in the journal before the mint.
         seen_at: Of a storage key the creation time before.
         longest_life_days: The tenant's limit for client secrets, where there is one and it may be read.

@@ -14,14 +14,14 @@ from functools import partial
 from azure_rotator.domain.errors import LeaseLost, NotFound, RotatorError
 from azure_rotator.domain.kinds import CLIENT_SECRETS, lane
 from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, RotationState
-from azure_rotator.domain.ports import Application, Identity, LaneClaim
-from azure_rotator.domain.rotation import UNPUBLISHED
+from azure_rotator.domain.ports import Identity, LaneClaim
+from azure_rotator.domain.rotation import UNPUBLISHED, current_version
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.drift import Drift
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.targets import target_not_found
 from azure_rotator.engine.views import Facts, Orphan, Reconciliation, iso
-from azure_rotator.rotators.app_secret import orphans_of
+from azure_rotator.rotators.app_secret import Holder, minted_on_principal, orphans_of, take_away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,19 +188,27 @@ class Reconcile:
 
     def _remove(self, place: _Place, acting: Identity, claim: LaneClaim) -> list[Orphan]:
         removed = []
-        for orphan, application in self._found(place, acting):
+        for orphan, holder in self._found(place, acting):
             self._c.uow.extend(claim)
-            self._c.directory.remove_password(acting, application.object_id, orphan.key_id)
+            take_away(self._c.directory, acting, holder, orphan.key_id)
             self._c.uow.write_audit(self._c.audit("remove_orphan", place.app_id, key_id=orphan.key_id))
             removed.append(orphan)
         return removed
 
-    def _found(self, place: _Place, acting: Identity) -> list[tuple[Orphan, Application]]:
-        application = self._c.directory.get_application(acting, place.app_id)
+    def _found(self, place: _Place, acting: Identity) -> list[tuple[Orphan, Holder]]:
+        holders: list[Holder] = [self._c.directory.get_application(acting, place.app_id)]
+        if self._mints_on_principal(place.app_id):
+            holders.append(self._c.directory.get_service_principal(acting, place.app_id))
         return [
-            (Orphan(app_id=place.app_id, key_id=p.key_id, display_name=p.display_name), application)
-            for p in orphans_of(self._c.uow, application, store_id=self._c.uow.store_id())
+            (Orphan(app_id=place.app_id, key_id=p.key_id, display_name=p.display_name), holder)
+            for holder in holders
+            for p in orphans_of(self._c.uow, holder, store_id=self._c.uow.store_id())
         ]
+
+    def _mints_on_principal(self, app_id: str) -> bool:
+        items = [i for i in self._c.uow.list_items() if i.app_id == app_id and i.rotator_type in CLIENT_SECRETS]
+        current = [current_version(self._c.uow.versions(item.item_id)) for item in items]
+        return any(minted_on_principal(self._c.uow, version) for version in current if version is not None)
 
 
 def _problem(where: str, error: RotatorError) -> Facts:

@@ -17,11 +17,10 @@ from azure_rotator.domain.ports import (
     Identity,
     Inspection,
     Login,
-    PasswordCredential,
     ServicePrincipal,
 )
 from azure_rotator.domain.schedule import credential_life
-from azure_rotator.rotators.access import refuse_non_owner, refuse_without_grant
+from azure_rotator.rotators.access import listed, refuse_non_owner, refuse_without_grant
 
 MOST_ENTRIES = 480
 """Credentials of an application above which it may soon be full: Entra names no bound, and refused one with 600 keys
@@ -89,16 +88,26 @@ class AppSecretChecker:
         )
         return [
             *found,
-            self._ownership(name, subject, grants, application),
+            self._ownership(name, subject, grants, application, principal),
             self._principal(name, app_id, principal),
             self._credential(name, subject, application, principal),
             self._room(name, subject, application),
             self._policy(name, subject, application),
         ]
 
-    def _ownership(self, name: str, subject: Inspection, grants: Grants, application: Application) -> Finding:
+    def _ownership(
+        self,
+        name: str,
+        subject: Inspection,
+        grants: Grants,
+        application: Application,
+        principal: ServicePrincipal | Finding,
+    ) -> Finding:
+        key_id = subject.current.key_id if subject.current else ""
+        there = isinstance(principal, ServicePrincipal) and listed(principal.passwords, key_id) is not None
+        holder = principal if isinstance(principal, ServicePrincipal) and there else None
         try:
-            refuse_non_owner(self._directory, subject.acting, grants, application)
+            refuse_non_owner(self._directory, subject.acting, grants, application, holder)
         except RotatorError as refused:
             return failed(name, "ownership", refused)
         return ok(name, "ownership")
@@ -132,19 +141,17 @@ class AppSecretChecker:
         if current is None:
             return ok(name, check, "none before the first rotation")
         rotate = f"azure-rotator rotate-secret --name {subject.item.name}"
-        listed = _listed(application.passwords, current.key_id)
-        where = ""
-        if listed is None and isinstance(principal, ServicePrincipal):
-            listed = _listed(principal.passwords, current.key_id)
-            where = "on the service principal, "
-        if listed is None:
+        found, where = listed(application.passwords, current.key_id), ""
+        if found is None and isinstance(principal, ServicePrincipal):
+            found, where = listed(principal.passwords, current.key_id), "on the service principal, "
+        if found is None:
             gone = NotFound(
                 "CredentialNotFound",
                 f"application {application.app_id} has no client secret with keyId {current.key_id} any more",
                 hint=rotate,
             )
             return failed(name, check, gone)
-        ends_at = listed.end_at
+        ends_at = found.end_at
         if ends_at is None:
             return ok(name, check, f"{where}keyId {current.key_id}")
         told = f"{where}keyId {current.key_id}, ends {ends_at:%Y-%m-%d}"
@@ -212,7 +219,3 @@ class AppSecretChecker:
         except Forbidden as refused:
             return failed(name, check, refused)
         return ok(name, check, life.note or "")
-
-
-def _listed(passwords: Sequence[PasswordCredential], key_id: str) -> PasswordCredential | None:
-    return next((one for one in passwords if one.key_id.lower() == key_id.lower()), None)
