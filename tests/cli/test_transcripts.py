@@ -176,6 +176,10 @@ rotator_type: api-key
 rotator_creds_type: use-target-creds
 rotator_status: RotationSucceeded
 last_rotation_error: -
+rotation_hour: -
+time_zone: UTC
+rotation_offset: -
+next_rotation_events: -
 next_attempt_at: -
 next_auto_rotate_type: rotation
 managed_by: platform
@@ -247,6 +251,10 @@ rotator_type: api-key
 rotator_creds_type: use-target-creds
 rotator_status: RotationSucceeded
 last_rotation_error: -
+rotation_hour: -
+time_zone: UTC
+rotation_offset: -
+next_rotation_events: -
 next_attempt_at: INSTANT
 next_auto_rotate_type: grace
 managed_by: platform
@@ -342,6 +350,10 @@ rotator_type: api-key
 rotator_creds_type: use-target-creds
 rotator_status: -
 last_rotation_error: -
+rotation_hour: -
+time_zone: UTC
+rotation_offset: -
+next_rotation_events: -
 next_attempt_at: -
 next_auto_rotate_type: -
 managed_by: user

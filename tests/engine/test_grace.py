@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from azure_rotator.domain.calendar import Cadence
 from azure_rotator.domain.model import Stage
 from azure_sandbox.testing import Control
 from tests.engine.world import ITEM, World, refused
@@ -46,6 +47,23 @@ class Days:
 
     def comes_first(self) -> object:
         return self.world.describe().facts()["rotated_secret_details"]["next_auto_rotate_type"]  # type: ignore[index]
+
+
+@row("B-11")
+@pytest.mark.parametrize(
+    ("hours", "at"),
+    [
+        pytest.param({"grace_rotation_hour": 5}, 5, id="an hour of its own"),
+        pytest.param({"rotation_hour": 7}, 7, id="else the rotation's"),
+        pytest.param({"rotation_hour": 7, "grace_rotation_hour": 0}, 0, id="midnight is an hour"),
+    ],
+)
+def test_a_grace_of_days_ends_at_an_hour(world: World, hours: dict[str, int], at: int):
+    graceful(world, time_zone="Asia/Tokyo", **hours)
+    world.clock.advance(days=3)
+    world.rotate()
+    expected = Cadence(interval_days=10, hour=at, zone="Asia/Tokyo").after(world.clock.now())
+    assert world.version(1).retire_at == expected
 
 
 @row("B-11")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from azure_rotator.domain.calendar import Cadence
 from azure_rotator.domain.model import Origin, RotatorStatus, Stage
 from azure_sandbox.testing import Control
 from tests.engine.world import ITEM, TARGET, World, refused
@@ -145,7 +146,8 @@ def test_a_rename_to_a_taken_path_is_refused(world: World):
 @pytest.mark.parametrize(
     ("changes", "due"),
     [
-        pytest.param({"rotation_interval": 7}, 7 * DAY, id="shorter, already past"),
+        pytest.param({"rotation_interval": 7}, 10 * DAY, id="shorter, already past: at once"),
+        pytest.param({"rotation_interval": 12}, 12 * DAY, id="shorter"),
         pytest.param({"rotation_interval": 45}, 45 * DAY, id="longer"),
         pytest.param(
             {"rotation_interval": 60}, 59 * DAY, id="longer than its secret lives: an overlap before", marks=row("F12")
@@ -170,6 +172,49 @@ def test_switched_on_it_counts_from_creation_or_the_last_rotation(world: World):
     created = world.create(rotation_interval=7).item.created_at
     world.clock.advance(days=2)
     assert update(world, auto_rotate=True).item.next_rotation_at == created + 7 * DAY
+
+
+@row("F56", "AK-50", "F61")
+@pytest.mark.parametrize(
+    ("changes", "cadence", "past"),
+    [
+        ({"rotation_hour": 9}, Cadence(interval_days=30, hour=9), False),
+        ({"rotation_hour": 0}, Cadence(interval_days=30, hour=0), False),
+        (
+            {"rotation_hour": 14, "time_zone": "Europe/Berlin"},
+            Cadence(interval_days=30, hour=14, zone="Europe/Berlin"),
+            False,
+        ),
+        ({"rotation_hour": 9, "rotation_interval": 7}, Cadence(interval_days=7, hour=9), True),
+        ({"rotation_hour": 9, "rotation_offset": 3}, Cadence(interval_days=30, hour=9, offset=3), False),
+    ],
+    ids=["an hour", "midnight", "an hour elsewhere", "an hour, past: its next occurrence", "a phase"],
+)
+def test_a_changed_hour_counts_from_the_last_rotation(
+    world: World, changes: dict[str, Any], cadence: Cadence, past: bool
+):
+    world.create(auto_rotate=True, rotation_interval=30)
+    world.clock.advance(days=3)
+    world.rotate()
+    rotated_at = world.clock.now()
+    world.clock.advance(days=10)
+    after = update(world, **changes)
+    begin_at = rotated_at + DAY if cadence.offset is not None else rotated_at
+    due_at = cadence.from_now(world.clock.now()) if past else cadence.after(begin_at)
+    if due_at < world.clock.now():  # the phase's day may have been in between
+        due_at = cadence.from_now(world.clock.now())
+    assert after.item.next_rotation_at == due_at
+    told = after.facts()["rotated_secret_details"]
+    assert {name: told[name] for name in changes if name != "rotation_interval"} == {
+        name: value for name, value in changes.items() if name != "rotation_interval"
+    }
+    assert update(world, description="x").item.next_rotation_at == due_at, "nothing else moves it"
+
+
+def test_what_is_overdue_stays_so_when_something_else_changes(world: World):
+    due_at = world.create(auto_rotate=True, rotation_interval=30).item.next_rotation_at
+    world.clock.advance(days=40)
+    assert update(world, description="x").item.next_rotation_at == due_at
 
 
 # --- modes

@@ -56,6 +56,8 @@ def test_check_makes_inputs_canonical_and_fills_defaults(secrets, secret_inputs)
         "skip_dry_run": False,
         "rotate_on_create": False,
         "rotate_on_read": False,
+        "time_zone": "UTC",
+        "rotation_event_in": [],
     }
 
 
@@ -104,7 +106,7 @@ def test_create_of_a_target_gives_its_wire_format(target, target_inputs, targets
 
 def test_create_of_an_item_mints_one_secret_and_gives_its_wire_format(item, secrets, secret_inputs, target, workload):
     flags = dict.fromkeys(("skip_dry_run", "rotate_on_create", "rotate_on_read"), False)
-    mirrored = {"description": "", "tags": [], **flags, **secret_inputs}
+    mirrored = {"description": "", "tags": [], "time_zone": "UTC", "rotation_event_in": [], **flags, **secret_inputs}
     assert item.bag.keys() == mirrored.keys() | ROTATED | {"item_id", "store_id", FINGERPRINT}
     assert {name: item.bag[name] for name in mirrored} == mirrored
     assert item.id == item.bag["item_id"]

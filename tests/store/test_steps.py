@@ -97,6 +97,7 @@ def test_publication_changes_everything_in_one_transaction(store: SqlUnitOfWork)
     assert _item(store, item.item_id) == replace(
         item,
         last_rotation_at=LATER,
+        counted_from=LATER,
         next_rotation_at=change.next_rotation_at,
         rotator_status=RotatorStatus.SUCCEEDED,
         sealed_login=None,

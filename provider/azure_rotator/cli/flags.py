@@ -20,6 +20,7 @@ _METAVARS = {
     Kind.GUID: "GUID",
     Kind.SECRET: "SECRET",
     Kind.TEXT_LIST: "TEXT",
+    Kind.INT_LIST: "NUMBER",
     Kind.DURATION: "DURATION",
 }
 _SECRET_FORMS = "@FILE, - for stdin, env:NAME or file:PATH"  # noqa: S105 - about secrets
@@ -154,7 +155,7 @@ def _flag(row: Parameter, subject: Subject, *, update: bool) -> click.Option:
     spellings.sort(key=len)  # short ones first, as people expect them
     declarations = [*(s for s in spellings if len(s) == 2), row.flag, *(s for s in spellings if len(s) > 2), row.name]
     about = _help(row, subject, update=update)
-    if row.kind is Kind.TEXT_LIST:
+    if row.kind in {Kind.TEXT_LIST, Kind.INT_LIST}:
         return Repeated(*declarations, about=about, metavar=_METAVARS[row.kind], hidden=hidden)
     if row.kind is Kind.BOOL:
         return Flag(*declarations, about=about, switch=True, hidden=hidden)

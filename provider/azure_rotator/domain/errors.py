@@ -42,6 +42,8 @@ EXIT_CODES: Mapping[str, int] = {
     "IntervalAboveAccountMax": 2,
     "GraceIntervalInvalid": 2,
     "HourOutOfRange": 2,
+    "TimeZoneInvalid": 2,
+    "NotificationInvalid": 2,
     "StorageKeyNameInvalid": 2,
     "PasswordPolicyInvalid": 2,
     "LifetimeTooShort": 2,

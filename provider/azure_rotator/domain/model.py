@@ -224,6 +224,11 @@ class RotatedSecret:
         max_versions: How many versions are kept, 1-300; None: the account's.
         keep_prev_version: Whether versions before the current one are kept at all; None: as the account says.
         grace_rotation_interval: Days in which both are valid; None with ``grace_rotation``: until the next rotation.
+        rotation_hour: 0-23 on the wall clock of ``time_zone`` (IANA name); None: none in particular.
+        rotation_offset: The phase of the due days (features 3.5); None: none is kept.
+        rotation_event_in: Days before a rotation at which an event reminds of it, the earliest first.
+        counted_from: Where an interval with an hour begins: the due instant of a punctual automatic rotation, so that a
+            cadence does not drift; else its publication.
         revision: Counts changes of the row.
     """
 
@@ -272,6 +277,11 @@ class RotatedSecret:
     grace_rotation_interval: int | None = None
     grace_rotation_hour: int | None = None
     grace_rotation_timing: GraceTiming | None = None
+    rotation_hour: int | None = None
+    time_zone: str = "UTC"
+    rotation_offset: int | None = None
+    rotation_event_in: tuple[int, ...] = ()
+    counted_from: datetime | None = None
     revision: int = 1
 
 
@@ -324,6 +334,7 @@ class Rotation:
         replaced_version_id: The version that its publication made ``previous``; of a ``delete-version`` that version.
         revoke_now: Its publication retires the previous one at once (``rotate-secret --revoke-now``).
         closed: ``failed`` with nothing left to clean up and nothing to resume (a failed create, a refused delete).
+        due_at: Of an automatic one the due instant that it serves.
     """
 
     rotation_id: str
@@ -346,6 +357,7 @@ class Rotation:
     fence: int = 0
     mint_id: str | None = None
     revoke_now: bool = False
+    due_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
+from azure_rotator.domain.calendar import LAST_HOUR, zone_named
 from azure_rotator.domain.errors import Problem, Rejected
 from azure_rotator.domain.kinds import STORAGE_SUFFIXES
 from azure_rotator.domain.model import Account, AuthMode, ConnectionType, GraceTiming, RotatorType, StorageKeyMode
@@ -57,6 +58,7 @@ class Kind(StrEnum):
     GUID = "guid"
     SECRET = "secret"  # noqa: S105 - the name of a kind
     TEXT_LIST = "list"
+    INT_LIST = "numbers"
     DURATION = "duration"
 
 
@@ -100,7 +102,6 @@ CREDENTIAL_OF: Mapping[RotatorType, str] = {RotatorType.API_KEY: "api_key", Rota
 MAX_LIFETIME_DAYS = 3_650
 MAX_VERSIONS = 300
 MIN_USAGE_DAYS = 90
-LAST_HOUR = 23
 STORAGE_KEY_NAMES = ("key1", "key2", "kerb1", "kerb2")
 
 _NAME = Parameter(
@@ -285,6 +286,31 @@ SECRET_PARAMETERS: tuple[Parameter, ...] = (
         name="rotation_interval",
         kind=Kind.INT,
         help=f"days between rotations, {MIN_INTERVAL_DAYS}-{MAX_INTERVAL_DAYS}",
+    ),
+    Parameter(
+        name="rotation_hour",
+        kind=Kind.INT,
+        help=f"hour of the day in time-zone at which rotations are due, 0-{LAST_HOUR}; 0 is midnight. Left out: "
+        "exactly the interval after the last one",
+    ),
+    Parameter(
+        name="time_zone",
+        kind=Kind.TEXT,
+        default="UTC",
+        aliases=("tz",),
+        help="IANA name of the zone that rotation-hour and grace-rotation-hour are told in, e.g. Europe/Berlin",
+    ),
+    Parameter(
+        name="rotation_offset",
+        kind=Kind.INT,
+        help="phase of the rotations, 0 to below the interval, with an hour: due are the days whose number since "
+        "1970-01-01 leaves it when divided by the interval, so that paired items stay apart",
+    ),
+    Parameter(
+        name="rotation_event_in",
+        kind=Kind.INT_LIST,
+        default=(),
+        help="days before an automatic rotation at which an event reminds of it; may be repeated",
     ),
     Parameter(
         name="revoke_after",
@@ -569,7 +595,8 @@ def _normalise(row: Parameter, raw: object) -> object:  # noqa: C901 - one arm a
         case Kind.PATH:
             return canonical_path(_text(row, raw))
         case Kind.TEXT | Kind.SECRET:
-            return _text(row, raw)
+            text = _text(row, raw)
+            return zone_named(text).key if row.name == "time_zone" else text
         case Kind.BOOL:
             if isinstance(raw, bool):
                 return raw
@@ -597,6 +624,10 @@ def _normalise(row: Parameter, raw: object) -> object:  # noqa: C901 - one arm a
             if isinstance(raw, str) or not isinstance(raw, (list, tuple)):
                 raise Rejected("ParameterInvalid", f"{row.name} is not a list of texts")
             return tuple(_text(row, entry) for entry in raw)
+        case Kind.INT_LIST:
+            if isinstance(raw, str) or not isinstance(raw, (list, tuple)):
+                raise Rejected("ParameterInvalid", f"{row.name} is not a list of whole numbers")
+            return tuple(sorted({_integer(row, entry) for entry in raw}, reverse=True))
         case Kind.DURATION:
             text = _text(row, raw)
             if duration_seconds(text) is None:
@@ -608,6 +639,7 @@ def _normalise(row: Parameter, raw: object) -> object:  # noqa: C901 - one arm a
             return text
 
 
+_HOURS = frozenset({"rotation_hour", "grace_rotation_hour"})
 _ENUM_CODES = {
     "rotator_type": "RotatorTypeInvalid",
     "authentication_credentials": "AuthModeInvalid",
@@ -651,14 +683,22 @@ def _integer(row: Parameter, raw: object) -> int:
                 hint=f"set rotation_interval to {MIN_INTERVAL_DAYS}-{MAX_INTERVAL_DAYS}",
             )
         return number
+    if row.name in _HOURS:
+        if number is None or not 0 <= number <= LAST_HOUR:
+            raise Rejected(
+                "HourOutOfRange",
+                f"{row.name} {_echo(raw)} is no hour of the day",
+                hint=f"0-{LAST_HOUR}; it is an hour, not a number of hours",
+            )
+        return number
+    if row.name == "rotation_event_in" and (number is None or number < 1):
+        raise Rejected(
+            "NotificationInvalid",
+            f"rotation_event_in {_echo(raw)} is not a positive number of days",
+            hint="days before a rotation, from 1 to below the interval",
+        )
     if number is None:
         raise Rejected("ParameterInvalid", f"{row.name} {_echo(raw)} is not a whole number")
-    if row.name == "grace_rotation_hour" and not 0 <= number <= LAST_HOUR:
-        raise Rejected(
-            "HourOutOfRange",
-            f"grace_rotation_hour {_echo(raw)} is no hour of the day",
-            hint=f"0-{LAST_HOUR}; it is an hour, not a number of hours",
-        )
     if row.name == "max_versions" and not 1 <= number <= MAX_VERSIONS:
         raise Rejected(
             "ParameterInvalid",
@@ -738,6 +778,7 @@ def _secret_rules(
     interval = values.get("rotation_interval")
     if values.get("auto_rotate") is True and interval is None and "rotation_interval" not in cannot_tell:
         problems.append(_missing("rotation_interval", "auto_rotate needs an interval"))
+    problems += _schedule_rules(values, cannot_tell)
     revoke_after = values.get("revoke_after")
     if isinstance(revoke_after, str):
         # Without an interval the longest one bounds it: a date beyond the calendar could never be published.
@@ -756,6 +797,38 @@ def _secret_rules(
     if rotator is None or rotator in _CLIENT_SECRETS:
         problems += _grace_rules(values, cannot_tell)
     problems += _lifetime_rules(values)
+    return problems
+
+
+def _schedule_rules(values: Mapping[str, object], cannot_tell: Collection[str]) -> list[Problem]:
+    """The phase and the reminders lie within an interval (features 2.3)."""
+    problems: list[Problem] = []
+    interval, offset = values.get("rotation_interval"), values.get("rotation_offset")
+    if isinstance(offset, int):
+        if values.get("rotation_hour") is None and "rotation_hour" not in cannot_tell:
+            problems.append(_missing("rotation_hour", "rotation_offset counts days that have an hour"))
+        if interval is None and "rotation_interval" not in cannot_tell:
+            problems.append(_missing("rotation_interval", "rotation_offset is a part of it"))
+        if offset < 0 or (isinstance(interval, int) and offset >= interval):
+            problems.append(
+                Problem(
+                    property="rotation_offset",
+                    code="ParameterInvalid",
+                    message=f"rotation_offset {_echo(offset)} is not from 0 to below the interval",
+                    hint=f"0-{interval - 1}" if isinstance(interval, int) else "0 to below the interval",
+                )
+            )
+    reminders = values.get("rotation_event_in")
+    late = [n for n in reminders if isinstance(interval, int) and n >= interval] if isinstance(reminders, tuple) else []
+    if late:
+        problems.append(
+            Problem(
+                property="rotation_event_in",
+                code="NotificationInvalid",
+                message=f"rotation_event_in {_echo(late[0])} is not below the interval of {interval} days",
+                hint="a reminder lies between two rotations",
+            )
+        )
     return problems
 
 

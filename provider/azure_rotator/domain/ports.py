@@ -474,6 +474,7 @@ class Publication:
         target: The Target whose own secret this is; it and everything on it use the new one from now on.
         pruned: Versions of the past that are forgotten with it (features 3.4).
         unproven: Why the new credential is published without a proof; shown as the item's last error.
+        counted_from: See ``RotatedSecret``.
         next_attempt_at: When this rotation goes on (``retire_at``, or ``published_at`` if there is nothing to retire).
     """
 
@@ -486,6 +487,7 @@ class Publication:
     target: TargetSwitch | None = None
     unproven: Failure | None = None
     published_at: datetime
+    counted_from: datetime
     next_rotation_at: datetime | None
     next_attempt_at: datetime
     events: tuple[Event, ...]

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from azure_rotator.domain.calendar import Cadence
 from azure_rotator.domain.errors import Forbidden
 
 DAY_SECONDS = 86_400
@@ -16,6 +17,8 @@ MIN_INTERVAL_DAYS = 1
 MAX_INTERVAL_DAYS = 365
 DEFAULT_LIFETIME_WITHOUT_ROTATION = timedelta(days=180)
 MIN_REPLACEMENT = timedelta(hours=1)
+PUNCTUAL = timedelta(hours=12)
+"""An automatic rotation that began no later than this after it was due keeps the cadence (features 3.5)."""
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": DAY_SECONDS}
@@ -45,25 +48,27 @@ def overlap(revoke_after: str | None, interval_days: int | None) -> timedelta:
 
 
 def next_rotation_at(
+    cadence: Cadence,
     *,
-    auto_rotate: bool,
-    interval_days: int | None,
     last_at: datetime,
+    counted_from: datetime | None = None,
     expires_at: datetime | None = None,
     overlap_for: timedelta = timedelta(),
     minted: bool = False,
-) -> datetime | None:
-    """The next due instant, ``interval_days`` x 24 hours after the last rotation; None without auto-rotation.
+) -> datetime:
+    """The next due instant.
 
     Args:
+        last_at: When the present credential was published: an interval without an hour begins there.
+        counted_from: Where one with an hour begins, if somewhere else; a phase begins when the last rotation's overlap
+            is over.
         expires_at: When the present credential ends by Azure's word, which may be earlier than what was asked for
             (F12): it has to be replaced an overlap before.
         minted: It was minted by the last rotation. One that Azure lets live for hardly more than an overlap is then
             replaced after half its life: another one at once would end as soon, and so on without an end (F57).
     """
-    if not auto_rotate or interval_days is None:
-        return None
-    due_at = last_at + timedelta(days=interval_days)
+    base_at = last_at if cadence.hour is None else counted_from or last_at
+    due_at = cadence.after(base_at if cadence.offset is None else last_at + overlap_for)
     if expires_at is None:
         return due_at
     ends_at = expires_at - overlap_for

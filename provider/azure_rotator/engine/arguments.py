@@ -27,3 +27,8 @@ def days(values: Arguments) -> int | None:
 def tags(values: Arguments) -> tuple[str, ...]:
     given = values.get("tags")
     return tuple(str(tag) for tag in given) if isinstance(given, list | tuple) else ()
+
+
+def numbers(values: Arguments, name: str) -> tuple[int, ...]:
+    given = values.get(name)
+    return tuple(int(number) for number in given) if isinstance(given, list | tuple) else ()

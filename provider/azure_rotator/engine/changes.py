@@ -27,7 +27,7 @@ from azure_rotator.engine.folders import retagged
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.preflight import Preflight
-from azure_rotator.engine.settings import scheduled, settings
+from azure_rotator.engine.settings import rescheduled, settings
 from azure_rotator.engine.views import SecretView
 
 _IMMUTABLE = tuple(row.name for row in SECRET_PARAMETERS if row.immutable)
@@ -104,7 +104,7 @@ class Changes:
         given = self._preflight.given(item.rotator_type, values)
         if given is None and changes.get("api_id") is not None:
             self._refuse_adoption_without_value(view, values["api_id"])
-        changed = scheduled(replace(item, **settings(values)), view.versions)
+        changed = rescheduled(item, replace(item, **settings(values)), view.versions, self._c.clock.now())
         credential = None if given is None else self._checked_credential(changed, target, values, given)
         if changed != item:
             changed = replace(changed, revision=item.revision + 1, modified_at=self._c.clock.now())

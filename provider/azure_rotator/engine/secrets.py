@@ -31,7 +31,7 @@ from azure_rotator.engine.foreground import Foreground, when_locked
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.preflight import Preflight
 from azure_rotator.engine.queries import Query, folders_above
-from azure_rotator.engine.settings import scheduled
+from azure_rotator.engine.settings import rescheduled
 from azure_rotator.engine.steps import removable, version_deleted
 from azure_rotator.engine.views import (
     BulkDeletion,
@@ -104,7 +104,7 @@ class Secrets:
         if item.enabled is enabled:
             return self._items.view(item)
         changed = replace(item, enabled=enabled, modified_at=self._c.clock.now(), revision=item.revision + 1)
-        changed = scheduled(changed, self._c.uow.versions(item.item_id))
+        changed = rescheduled(item, changed, self._c.uow.versions(item.item_id), self._c.clock.now())
         state = "Enabled" if enabled else "Disabled"
         self._c.uow.update_item(changed, self._c.audit("set_item_state", item.name, state=state))
         return self._items.view(changed)

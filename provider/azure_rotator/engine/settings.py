@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypedDict
 
-from azure_rotator.domain.kinds import overlap_of
+from azure_rotator.domain.calendar import Cadence
+from azure_rotator.domain.kinds import overlap_of, stays_until_the_next
 from azure_rotator.domain.model import AuthMode, GraceTiming, Origin, RotatedSecret, StorageKeyMode, Version
 from azure_rotator.domain.rotation import current_version
 from azure_rotator.domain.schedule import next_rotation_at
-from azure_rotator.engine.arguments import Arguments, days, optional_bool, optional_int, optional_text, tags
+from azure_rotator.engine.arguments import Arguments, days, numbers, optional_bool, optional_int, optional_text, tags
 
 
 class Settings(TypedDict):
@@ -40,40 +41,87 @@ class Settings(TypedDict):
     grace_rotation_interval: int | None
     grace_rotation_hour: int | None
     grace_rotation_timing: GraceTiming | None
+    rotation_hour: int | None
+    time_zone: str
+    rotation_offset: int | None
+    rotation_event_in: tuple[int, ...]
 
 
-def scheduled(item: RotatedSecret, versions: Sequence[Version]) -> RotatedSecret:
-    """The item with the due instant that follows from its settings, its last rotation and its present credential."""
+def cadence_of(item: RotatedSecret, *, first: bool = False) -> Cadence | None:
+    """How often the item rotates by itself; None: not at all.
+
+    Args:
+        first: It has not been rotated yet: a grace that lies before the due date brings this one forward (3.6).
+    """
+    if item.rotation_interval is None or not (item.auto_rotate and item.enabled):
+        return None
+    brought = item.grace_rotation and item.grace_rotation_timing is GraceTiming.BEFORE and first
+    forward = (item.grace_rotation_interval or 0) if brought else 0
+    return Cadence(
+        interval_days=item.rotation_interval - forward,
+        hour=item.rotation_hour,
+        zone=item.time_zone,
+        offset=None if forward else item.rotation_offset,
+    )
+
+
+def rescheduled(
+    before: RotatedSecret, after: RotatedSecret, versions: Sequence[Version], now: datetime
+) -> RotatedSecret:
+    """The changed item with its next due instant, counted from the last rotation (F56). If that is past, its chance
+    comes at once or at its hour; if nothing about the schedule changed, it stays where it was, past or not."""
+    was, is_now = _counted(before, versions), _counted(after, versions)
+    if was == is_now:
+        return replace(after, next_rotation_at=before.next_rotation_at)
+    cadence = cadence_of(after)
+    if is_now is not None and is_now < now and cadence is not None:
+        is_now = cadence.from_now(now)
+    return replace(after, next_rotation_at=is_now)
+
+
+def _counted(item: RotatedSecret, versions: Sequence[Version]) -> datetime | None:
     current = current_version(versions)
-    at = due_at(
+    return due_at(
         item,
         item.last_rotation_at or item.created_at,
         current.expires_at if current else None,
         first=current is None or current.number <= 1,
         minted=current is not None and current.origin is Origin.MINTED,
     )
-    return replace(item, next_rotation_at=at)
 
 
 def due_at(
     item: RotatedSecret, last_at: datetime, expires_at: datetime | None, *, first: bool, minted: bool = False
 ) -> datetime | None:
-    """The next due instant of an item whose present credential ends at ``expires_at``; a disabled one has none.
+    """The next due instant of an item whose present credential ends at ``expires_at``; None: it has none.
 
     Args:
-        first: It has not been rotated yet: a grace that lies before the due date brings this one forward (3.6).
+        first: See ``cadence_of``.
         minted: The present credential was minted, at ``last_at``.
     """
-    brought = item.grace_rotation and item.grace_rotation_timing is GraceTiming.BEFORE and first
-    forward = (item.grace_rotation_interval or 0) if brought else 0
+    cadence = cadence_of(item, first=first)
+    if cadence is None:
+        return None
     return next_rotation_at(
-        auto_rotate=item.auto_rotate and item.enabled,
-        interval_days=None if item.rotation_interval is None else item.rotation_interval - forward,
+        cadence,
         last_at=last_at,
+        counted_from=item.counted_from,
         expires_at=expires_at,
         overlap_for=overlap_of(item),
         minted=minted,
     )
+
+
+def both_valid_for(item: RotatedSecret, published_at: datetime) -> timedelta | None:
+    """How long a replaced client secret stays valid from its replacement on; a grace of days ends at its hour. None:
+    until the next rotation."""
+    if stays_until_the_next(item):
+        return None
+    hour = item.rotation_hour if item.grace_rotation_hour is None else item.grace_rotation_hour
+    if not item.grace_rotation or hour is None or item.grace_rotation_interval is None:
+        return overlap_of(item)
+    grace = Cadence(interval_days=item.grace_rotation_interval, hour=hour, zone=item.time_zone)
+    return grace.after(item.counted_from or published_at) - published_at
 
 
 def settings(values: Arguments) -> Settings:
@@ -104,4 +152,8 @@ def settings(values: Arguments) -> Settings:
         grace_rotation_interval=optional_int(values.get("grace_rotation_interval")),
         grace_rotation_hour=optional_int(values.get("grace_rotation_hour")),
         grace_rotation_timing=GraceTiming(timing) if timing else None,
+        rotation_hour=optional_int(values.get("rotation_hour")),
+        time_zone=str(values["time_zone"]),
+        rotation_offset=optional_int(values.get("rotation_offset")),
+        rotation_event_in=numbers(values, "rotation_event_in"),
     )

@@ -18,7 +18,6 @@ from azure_rotator.domain.kinds import (
     acts_as_itself,
     overlap_of,
     retention_of,
-    stays_until_the_next,
 )
 from azure_rotator.domain.model import (
     AuditLine,
@@ -44,10 +43,10 @@ from azure_rotator.domain.ports import (
     TargetSwitch,
 )
 from azure_rotator.domain.rotation import Step
-from azure_rotator.domain.schedule import credential_life, shortened
+from azure_rotator.domain.schedule import PUNCTUAL, credential_life, shortened
 from azure_rotator.engine.context import Context, mint_place, target_place
 from azure_rotator.engine.notices import Notices
-from azure_rotator.engine.settings import due_at
+from azure_rotator.engine.settings import both_valid_for, due_at
 from azure_rotator.engine.views import iso
 
 # AADSTS number of a login whose client secret is wrong, was removed, or is not accepted yet.
@@ -254,7 +253,9 @@ class Steps:
         if pending is None:
             raise NotFound("CredentialNotFound", f'the pending version of "{work.item.name}" is missing')
         now = self._c.clock.now()
-        overlap_for = None if stays_until_the_next(work.item) else overlap_of(work.item)
+        counted_from = _counted_from(work.rotation, now)
+        item = replace(work.item, counted_from=counted_from)
+        overlap_for = both_valid_for(item, now)
         if work.rotation.revoke_now:
             overlap_for = timedelta()
         change = machine.retirement(
@@ -274,8 +275,9 @@ class Steps:
             target=self._switch(work, pending),
             unproven=_unproven(work),
             published_at=now,
+            counted_from=counted_from,
             next_rotation_at=due_at(
-                work.item,
+                item,
                 now,
                 pending.expires_at,
                 first=work.rotation.trigger is Trigger.CREATE,
@@ -453,3 +455,9 @@ def _unproven(work: Work) -> Failure | None:
 
 def _may_be_applied(error: RotatorError) -> bool:
     return isinstance(error, Unavailable) and error.applied != "no"
+
+
+def _counted_from(rotation: Rotation, now: datetime) -> datetime:
+    """Where the next interval begins: when this rotation was due, if it was punctual; else now (features 3.5)."""
+    due_at = rotation.due_at
+    return due_at if due_at is not None and rotation.created_at - due_at <= PUNCTUAL else now

@@ -19,6 +19,7 @@ from azure_rotator.domain.model import (
     Version,
 )
 from azure_rotator.domain.parameters import applies
+from azure_rotator.domain.schedule import DAY_SECONDS
 from azure_rotator.domain.secrettext import SecretText
 
 Facts = dict[str, object]
@@ -180,6 +181,10 @@ class SecretView:
             "rotator_creds_type": i.authentication.value,
             "rotator_status": i.rotator_status.value if i.rotator_status else None,
             "last_rotation_error": f"{i.error_code}: {i.error_text}" if i.error_code else None,
+            "rotation_hour": i.rotation_hour,
+            "time_zone": i.time_zone,
+            "rotation_offset": i.rotation_offset,
+            "next_rotation_events": [{"seconds_before": days * DAY_SECONDS} for days in i.rotation_event_in],
             "next_attempt_at": iso(self.next_attempt_at),
             "next_auto_rotate_type": self._comes_first(),
             "managed_by": origin[current.origin] if current else None,
@@ -231,6 +236,10 @@ class SecretView:
             "authentication_credentials": i.authentication.value,
             "auto_rotate": i.auto_rotate,
             "rotation_interval": i.rotation_interval,
+            "rotation_hour": i.rotation_hour,
+            "time_zone": i.time_zone,
+            "rotation_offset": i.rotation_offset,
+            "rotation_event_in": list(i.rotation_event_in),
             "description": i.description,
             "tags": list(i.tags),
             "delete_protection": i.delete_protection,

@@ -47,6 +47,10 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
     resource_name: pulumi.Output[str | None]
     auto_rotate: pulumi.Output[bool]
     rotation_interval: pulumi.Output[int | None]
+    rotation_hour: pulumi.Output[int | None]
+    time_zone: pulumi.Output[str]
+    rotation_offset: pulumi.Output[int | None]
+    rotation_event_in: pulumi.Output[list[int]]
     revoke_after: pulumi.Output[str | None]
     grace_rotation: pulumi.Output[bool | None]
     grace_rotation_interval: pulumi.Output[int | None]
@@ -103,6 +107,10 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
         resource_name: pulumi.Input[str] | None = None,
         auto_rotate: pulumi.Input[bool] | None = None,
         rotation_interval: pulumi.Input[int] | None = None,
+        rotation_hour: pulumi.Input[int] | None = None,
+        time_zone: pulumi.Input[str] | None = None,
+        rotation_offset: pulumi.Input[int] | None = None,
+        rotation_event_in: pulumi.Input[Sequence[pulumi.Input[int]]] | None = None,
         revoke_after: pulumi.Input[str] | None = None,
         grace_rotation: pulumi.Input[bool] | None = None,
         grace_rotation_interval: pulumi.Input[int] | None = None,
@@ -158,6 +166,13 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
             resource_name: Name of that account.
             auto_rotate: Rotate on the interval.
             rotation_interval: Days between rotations, 1-365.
+            rotation_hour: Hour of the day in ``time_zone``, 0-23, at which rotations are due; 0 is midnight. Left out:
+                exactly the interval after the last one.
+            time_zone: IANA name of the zone that hours are told in, e.g. ``Europe/Berlin``; ``UTC`` unless set.
+            rotation_offset: Phase of the rotations, 0 to below ``rotation_interval``, with an hour: due are the days
+                whose number since 1970-01-01 leaves it when divided by the interval. Two items of interval 30, one with
+                offset 0 and one with 15, stay apart whichever is rotated by hand.
+            rotation_event_in: Days before an automatic rotation at which an event reminds of it.
             revoke_after: How long a replaced client secret stays valid: ``0``, or a whole number with ``s``, ``m``,
                 ``h`` or ``d``. 24h unless set (interval 1: 12h).
             grace_rotation: Keep a replaced client secret valid for a grace, instead of ``revoke_after``.
@@ -218,6 +233,10 @@ class RotatedSecret(pulumi.dynamic.Resource, module="azure-rotator", name="Rotat
                 "resource_name": resource_name,
                 "auto_rotate": auto_rotate,
                 "rotation_interval": rotation_interval,
+                "rotation_hour": rotation_hour,
+                "time_zone": time_zone,
+                "rotation_offset": rotation_offset,
+                "rotation_event_in": rotation_event_in,
                 "revoke_after": revoke_after,
                 "grace_rotation": grace_rotation,
                 "grace_rotation_interval": grace_rotation_interval,

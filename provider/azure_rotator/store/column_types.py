@@ -104,6 +104,19 @@ class Words(TypeDecorator[tuple[str, ...]]):
         return tuple(value or ())
 
 
+class Numbers(TypeDecorator[tuple[int, ...]]):
+    """A tuple of whole numbers, as a JSON list."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[int, ...] | None, dialect: Dialect) -> list[int]:
+        return list(value or ())
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[int, ...]:
+        return tuple(value or ())
+
+
 class database_now(FunctionElement[float]):  # noqa: N801 - used like the SQL function it is
     """Seconds since 1970 by the *database's* clock: leases of several machines compare with one clock."""
 

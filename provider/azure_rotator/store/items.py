@@ -28,6 +28,7 @@ _NOT_SETTINGS = frozenset(
         "created_at",
         "accessed_at",
         "last_rotation_at",
+        "counted_from",
         "rotator_status",
         "error_code",
         "error_text",

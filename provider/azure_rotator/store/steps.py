@@ -144,6 +144,7 @@ class Steps:
                 .values(
                     state=ItemState.ACTIVE,
                     last_rotation_at=at,
+                    counted_from=publication.counted_from,
                     next_rotation_at=publication.next_rotation_at,
                     rotator_status=RotatorStatus.SUCCEEDED,
                     sealed_login=None,

@@ -48,7 +48,7 @@ from azure_rotator.domain.model import (
     StorageKeyMode,
     Trigger,
 )
-from azure_rotator.store.column_types import Instant, Sealed, Word, Words
+from azure_rotator.store.column_types import Instant, Numbers, Sealed, Word, Words
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -194,6 +194,11 @@ items = Table(
     Column("grace_rotation_interval", Integer),
     Column("grace_rotation_hour", Integer),
     Column("grace_rotation_timing", Word(GraceTiming)),
+    Column("rotation_hour", Integer),
+    Column("time_zone", Text, nullable=False, server_default="UTC"),
+    Column("rotation_offset", Integer),
+    Column("rotation_event_in", Numbers, nullable=False, server_default="[]"),
+    Column("counted_from", Instant),
 )
 
 # What an item manages besides client secrets, whose keyIds are ruled by ``uq_versions_key_id``: a key of a storage
@@ -232,6 +237,7 @@ rotations = Table(
     Column("lease_until", Double),
     Column("mint_id", ID),
     Column("revoke_now", Boolean, nullable=False, server_default=false()),
+    Column("due_at", Instant),
 )
 
 # One row per attempt to mint, written before the attempt: what a stamp names.

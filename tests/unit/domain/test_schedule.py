@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from azure_rotator.domain.calendar import Cadence
 from azure_rotator.domain.errors import Forbidden
 from azure_rotator.domain.schedule import (
     credential_life,
@@ -85,22 +86,27 @@ def test_an_overlap_that_is_no_duration_is_a_mistake_of_ours():
         overlap("soon", 7)
 
 
-@row("AK-33")
+@row("AK-33", "AK-51")
 @pytest.mark.parametrize(
-    ("auto_rotate", "interval", "expected"),
+    ("cadence", "expected"),
     [
-        (True, 7, NOW + 7 * DAY),
-        (True, 1, NOW + DAY),
-        (True, 365, NOW + 365 * DAY),
-        (False, 7, None),
-        (True, None, None),
-        (False, None, None),
+        pytest.param(Cadence(interval_days=7), NOW + 7 * DAY, id="exactly the interval after the last one"),
+        pytest.param(
+            Cadence(interval_days=7, hour=9), NOW + 7 * DAY - HOUR / 2, id="an hour counts from the due instant"
+        ),
+        pytest.param(Cadence(interval_days=7, hour=11), NOW + 7 * DAY + 1.5 * HOUR, id="another hour of that day"),
+        pytest.param(Cadence(interval_days=7, hour=8), NOW + 8 * DAY - 1.5 * HOUR, id="an hour that was past by then"),
+        # 2026-03-03, the first day after the overlap of two, is day 20,515, which leaves 5 when divided by 7.
+        pytest.param(
+            Cadence(interval_days=7, hour=12, offset=5), NOW + 2 * DAY + 2.5 * HOUR, id="a phase after overlap"
+        ),
+        pytest.param(Cadence(interval_days=7, hour=9, offset=5), NOW + 9 * DAY - HOUR / 2, id="a phase just missed"),
     ],
 )
-def test_the_next_rotation_is_exactly_the_interval_after_the_last(
-    auto_rotate: bool, interval: int | None, expected: datetime | None
-):
-    assert next_rotation_at(auto_rotate=auto_rotate, interval_days=interval, last_at=NOW) == expected
+def test_the_next_rotation(cadence: Cadence, expected: datetime):
+    """The last one was due at nine and published at half past."""
+    due_at = next_rotation_at(cadence, last_at=NOW, counted_from=NOW - HOUR / 2, overlap_for=2 * DAY)
+    assert due_at == expected
 
 
 @row("B-30")
@@ -172,7 +178,7 @@ def test_a_limit_that_ends_a_secret_before_its_successor_is_refused():
 )
 def test_the_next_rotation_is_due_an_overlap_before_the_end_that_azure_gave(expires_after: float, due_after: float):
     due_at = next_rotation_at(
-        auto_rotate=True, interval_days=30, last_at=NOW, expires_at=NOW + expires_after * DAY, overlap_for=DAY
+        Cadence(interval_days=30), last_at=NOW, expires_at=NOW + expires_after * DAY, overlap_for=DAY
     )
     assert due_at == NOW + due_after * DAY
 
@@ -194,8 +200,7 @@ def test_the_next_rotation_is_due_an_overlap_before_the_end_that_azure_gave(expi
 def test_a_minted_secret_is_never_replaced_as_soon_as_it_is_made(expires_after: timedelta, due_after: timedelta):
     """Whatever end Azure gives, there is no loop: the next one would end as soon."""
     due_at = next_rotation_at(
-        auto_rotate=True,
-        interval_days=30,
+        Cadence(interval_days=30),
         last_at=NOW,
         expires_at=NOW + expires_after,
         overlap_for=2 * DAY,
