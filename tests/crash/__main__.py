@@ -11,6 +11,7 @@ that is named last.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -30,6 +31,7 @@ _TOLD_EVERY = 500
 
 def main() -> int:
     """Run, print, judge."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background jobs are told to ignore it
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description="kill processes; see what is left")
     parser.add_argument("--kills", "-n", type=int, default=1000, help="how many, on each database (1000)")
     parser.add_argument("--seed", type=int, default=1, help="of the first campaign; one more for each next one (1)")

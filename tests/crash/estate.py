@@ -34,6 +34,7 @@ AT_ONCE = "0"
 # Lines of the sandbox's journal among which a request is found that was held till now.
 _RECENT = 300
 _FEW = 60
+_LONGEST_PAUSE_SECONDS = 7 * 3600.0
 _MOMENT_SECONDS = 1.0
 
 
@@ -182,10 +183,12 @@ class Estate:
     def has_item(self) -> bool:
         return bool(self.store.query("SELECT 1 FROM items"))
 
-    def deferred(self) -> bool:
-        """Whether something failed and waits for its next attempt."""
-        waiting = "SELECT 1 FROM rotations WHERE state != 'done' AND NOT closed AND error_code IS NOT NULL"
-        return bool(self.store.query(waiting))
+    def pause_seconds(self) -> float:
+        """Till the next attempt at what failed; 0 when there is none. What is parked waits for days."""
+        failed = "SELECT next_attempt_at FROM rotations WHERE state != 'done' AND NOT closed AND error_code IS NOT NULL"
+        now = self.lab.control.now()
+        left = [(_instant(at) - now).total_seconds() + 1.0 for (at,) in self.store.query(failed)]
+        return max((seconds for seconds in left if 0 < seconds < _LONGEST_PAUSE_SECONDS), default=0.0)
 
     def alive(self) -> set[str]:
         """All keyIds of the workload that were not removed."""
@@ -298,6 +301,11 @@ class Estate:
         """Give its room back; a failed test keeps it."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.store.remove()
+
+
+def _instant(stored: str | datetime) -> datetime:
+    """As the databases give it: SQLite as text, in UTC."""
+    return stored if isinstance(stored, datetime) else datetime.fromisoformat(stored).replace(tzinfo=UTC)
 
 
 def let_go(held: FaultHandle, *, operation: str | None = None) -> str | None:
