@@ -97,16 +97,19 @@ class Campaign:
     def live(self) -> Outcome:
         """Act by act, until one is red. A red campaign leaves its store and the outputs of its processes."""
         estate = self._estate
-        estate.begin(brief=True)
+        # What nobody is killed in is done in one process with what comes before it.
+        first, *others = self._plan.acts
+        estate.begin(*(() if first.blows else first.deed.operation.calls(estate)), brief=True)
+        acts = self._plan.acts if first.blows else others
         if self._plan.lag:
             self._lab.control.advance(_LAG_IS_OVER)
             self._lab.control.set_behaviour(estate.app_id, **_LAG)
         adopts = any(act.deed.operation.adopts for act in self._plan.acts)
         ours = [estate.given_key_id] if adopts else []
         inspector = estate.inspector(ours=[*ours, estate.own_key_id] if self._plan.kind == "target" else ours)
-        for number, act in enumerate(self._plan.acts, 1):
+        for number, act in enumerate(acts, 1):
             try:
-                self._act(act, inspector, last=number == len(self._plan.acts))
+                self._act(act, inspector, last=number == len(acts))
             except (AssertionError, TimeoutError) as failed:
                 self._outcome.complaints.append(str(failed))
             if self._outcome.is_red:
@@ -139,7 +142,8 @@ class Campaign:
         for fault in (*lasting, *passing):
             fault.remove()
         for _ in range(_ATTEMPTS):
-            if not (pause := estate.pause_seconds()):
+            pause = estate.pause_seconds()
+            if pause is None:
                 break
             self._lab.control.advance(pause)
             estate.run(reconcile(), brief=True).ok()

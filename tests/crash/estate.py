@@ -183,12 +183,19 @@ class Estate:
     def has_item(self) -> bool:
         return bool(self.store.query("SELECT 1 FROM items"))
 
-    def pause_seconds(self) -> float:
-        """Till the next attempt at what failed; 0 when there is none. What is parked waits for days."""
-        failed = "SELECT next_attempt_at FROM rotations WHERE state != 'done' AND NOT closed AND error_code IS NOT NULL"
+    def pause_seconds(self) -> float | None:
+        """Till the next attempt at what is not at its end; None when there is none soon.
+
+        What is kept waits for days, and what is parked, with nothing to clean up, for a person.
+        """
+        going = (
+            "SELECT next_attempt_at FROM rotations WHERE state != 'done' AND NOT closed AND (state != 'failed' "
+            "OR mint_uncertain OR rotation_id IN (SELECT rotation_id FROM versions WHERE stage = 'abandoned'))"
+        )
         now = self.lab.control.now()
-        left = [(_instant(at) - now).total_seconds() + 1.0 for (at,) in self.store.query(failed)]
-        return max((seconds for seconds in left if 0 < seconds < _LONGEST_PAUSE_SECONDS), default=0.0)
+        left = [(_instant(at) - now).total_seconds() + 1.0 for (at,) in self.store.query(going)]
+        soon = [seconds for seconds in left if seconds < _LONGEST_PAUSE_SECONDS]
+        return max(0.0, *soon) if soon else None
 
     def alive(self) -> set[str]:
         """All keyIds of the workload that were not removed."""

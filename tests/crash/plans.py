@@ -38,8 +38,9 @@ _BEGIN = ("insert_rotation", "hasten", "claim")
 _CHANGE = ("claim", "begin_minting", "store_pending", "record_proof", "publish")
 _MINTS = (*_CHANGE, "record_proof", "store_pending", "begin_minting")
 _RETIRES = ("begin_retiring", "finish_retiring", "release")
-_CREATES = (TOKEN, READ, OWNERS, POLICIES, ADD)
-_ROTATES = (TOKEN, READ, POLICIES, ADD, REMOVE)
+# What is met seldom stands more than once.
+_CREATES = (TOKEN, READ, *8 * (OWNERS,), POLICIES, ADD, ADD)
+_ROTATES = (TOKEN, READ, POLICIES, ADD, ADD, REMOVE)
 
 FAULTS: Mapping[str, Mapping[str, Any]] = {
     "503 before": {"preset": "unavailable-503"},
@@ -198,13 +199,15 @@ DELETE_VERSION = _deed(
     _delete_oldest,
     ("begin_version_delete", "claim", "finish_retiring"),
     (READ, REMOVE),
+    weight=2,
     repeated=_NO_VERSION,
 )
 ADOPT_ANOTHER = _deed(
     "adopt another",
     _adopt_another,
     ("insert_adoption", "record_proof", "publish", *_RETIRES),
-    (TOKEN, READ, OWNERS, REMOVE),
+    (READ, *4 * (OWNERS,), REMOVE),
+    weight=2,
     repeated=frozenset({None, "CredentialNotFound"}),
     adopts=True,
 )
@@ -221,15 +224,15 @@ ADOPT_BY_ITSELF = _deed(
     adopts=True,
 )
 _TAKE_OVER = ("insert_item", "write_audit")
-_KEYS = (TOKEN, LIST_KEYS, REGENERATE, REGENERATE, PROVE_KEY, PROVE_KEY)
+_KEYS = (LIST_KEYS, REGENERATE, REGENERATE, PROVE_KEY)
 ROTATE_KEY = _deed("rotate", lambda e: [rotate()], (*_BEGIN, *_MINTS, "finish_retiring"), _KEYS)
 _ROTATE_PASSWORD = (*_BEGIN, *_MINTS, "finish_retiring")
 DELETE_ROW = _deed("delete", lambda e: [delete()], ("begin_delete", "claim", "drop_item"), (TOKEN,), repeated=_GONE)
 
 KINDS: Mapping[str, Kind] = {
     "api-key": Kind(
-        weight=6,
-        first=(CREATE, CREATE_BRIEF, CREATE_BRIEF, ADOPT),
+        weight=9,
+        first=(CREATE, CREATE, CREATE_BRIEF, CREATE_BRIEF, ADOPT),
         deeds=(ROTATE, REVOKE_NOW, REFUSED, SWEEP, ADOPT_ANOTHER, DELETE_VERSION),
         last=DELETE,
         again=CREATE_BRIEF,
@@ -248,7 +251,7 @@ KINDS: Mapping[str, Kind] = {
         older="0002",
     ),
     "storage, named": Kind(
-        weight=2,
+        weight=4,
         first=(_deed("take over", lambda e: [e.create_storage()], _TAKE_OVER, (TOKEN, LIST_KEYS)),),
         deeds=(ROTATE_KEY,),
         last=DELETE_ROW,
@@ -256,7 +259,7 @@ KINDS: Mapping[str, Kind] = {
         older="0002",
     ),
     "storage, alternate": Kind(
-        weight=2,
+        weight=4,
         first=(
             _deed("take over", lambda e: [e.create_storage(storage_key_mode="alternate")], _TAKE_OVER, (LIST_KEYS,)),
         ),
@@ -266,14 +269,14 @@ KINDS: Mapping[str, Kind] = {
         older="0002",
     ),
     "password": Kind(
-        weight=2,
+        weight=3,
         first=(_deed("take over", lambda e: [e.create_password()], _TAKE_OVER, (TOKEN,)),),
-        deeds=(_deed("set", lambda e: [rotate()], _ROTATE_PASSWORD, (SET, SET, TOKEN)),),
+        deeds=(_deed("set", lambda e: [rotate()], _ROTATE_PASSWORD, (SET,)),),
         last=DELETE_ROW,
         older="0002",
     ),
     "password by itself": Kind(
-        weight=2,
+        weight=3,
         first=(
             _deed(
                 "take over",
@@ -282,7 +285,7 @@ KINDS: Mapping[str, Kind] = {
                 (TOKEN,),
             ),
         ),
-        deeds=(_deed("change", lambda e: [rotate()], _ROTATE_PASSWORD, (CHANGE, CHANGE, TOKEN)),),
+        deeds=(_deed("change", lambda e: [rotate()], _ROTATE_PASSWORD, (CHANGE,)),),
         last=DELETE_ROW,
         older="0002",
     ),
@@ -301,7 +304,7 @@ def plan(seed: int) -> Plan:
     kind = KINDS[name]
     deeds = [chance.choice(kind.first)]
     deeds += chance.choices(kind.deeds, [deed.weight for deed in kind.deeds], k=chance.randint(2, 4))
-    if kind.last is not None and chance.random() < 0.6:
+    if kind.last is not None and chance.random() < 0.7:
         deeds.append(kind.last)
         if kind.again is not None and chance.random() < 0.5:
             deeds.append(kind.again)
@@ -312,12 +315,12 @@ def plan(seed: int) -> Plan:
 def _act(chance: Random, deed: Deed) -> Act:
     # Who is not met has come to the end, and the act with him: a long chain costs least for what it shows.
     count = chance.choices(range(1, 11), (1, 1, 2, 2, 3, 3, 3, 2, 2, 1))[0]
-    if len(deed.methods) <= 2:  # nothing but a row or two: there is nothing to take over
-        count = 1
-    faults = [_fault(chance, deed) for _ in range(chance.choices((0, 1, 2), (5, 3, 2))[0])]
+    if len(deed.methods) <= 2:  # nothing but a row or two: there is nothing in hand, and little to take over
+        count = chance.choices((0, 1), (2, 1))[0]
+    faults = [_fault(chance, deed) for _ in range(chance.choices((0, 1, 2), (5, 3, 2))[0])] if count else ()
     return Act(
         deed=deed,
-        blows=[_first_blow(chance, deed), *(_later_blow(chance) for _ in range(count - 1))],
+        blows=[_blow(chance, deed, first=number == 0) for number in range(count)],
         takeovers=chance.choices(TAKEOVERS, _HOW_OFTEN, k=count),
         faults=faults,
     )
@@ -332,27 +335,22 @@ def _fault(chance: Random, deed: Deed) -> Fault:
     )
 
 
-def _first_blow(chance: Random, deed: Deed) -> Blow:
+def _blow(chance: Random, deed: Deed, *, first: bool) -> Blow:
+    """What is left to do for those who take over depends on what was done: mostly they meet whatever comes, counted."""
     way = chance.random()
-    if way < 0.4:
+    named = chance.random() < (1.0 if first else 0.25)
+    if way < (0.3 if first else 0.5):
+        inside = chance.random() < 0.35
+        if not named:
+            return Commit(number=chance.choice((1, 2, 2, 3)), method="", inside=inside)
         method = chance.choice(deed.methods)
         number = chance.randint(1, 3) if method == "record_proof" else 1
-        return Commit(number=number, method=method, inside=chance.random() < 0.4, named=True)
+        return Commit(number=number, method=method, inside=inside, named=True)
     if way < 0.85:
-        request = chance.choice(deed.requests)
-        number = chance.randint(1, 4) if request == TOKEN else 1
-        return Request(number=number, operation=request, when=chance.choice(("before", "after")))
-    return Instant(share=chance.random())
-
-
-def _later_blow(chance: Random) -> Blow:
-    """What is left to do for those who take over depends on what was done: whatever comes, counted."""
-    way = chance.random()
-    if way < 0.35:
-        return Commit(number=chance.choice((1, 2, 2, 3, 4, 5)), method="", inside=chance.random() < 0.3)
-    if way < 0.75:
-        return Request(number=chance.randint(1, 5), operation=ANY, when=chance.choice(("before", "after", "after")))
-    return Instant(share=0.8 * chance.random())
+        request = chance.choice(deed.requests) if named else ANY
+        number = chance.randint(1, 4) if request in {ANY, TOKEN} else 1
+        return Request(number=number, operation=request, when=chance.choice(("before", "after", "after")))
+    return Instant(share=chance.random() * (1.0 if first else 0.7))
 
 
 def _aimed_at() -> tuple[str, ...]:

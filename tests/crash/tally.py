@@ -26,7 +26,6 @@ STATES = (
     "failed",
     "delete: planned",
     "delete: retiring",
-    "delete-version: retiring",
 )
 
 
@@ -57,8 +56,8 @@ class Tally:
         if outcome.is_red:
             self.red.append(outcome)
         for hit in outcome.hits:
-            prefix = f"{hit.trigger}: " if hit.trigger in {"delete", "delete-version"} and hit.state != "done" else ""
-            self.states[prefix + hit.state] += 1
+            apart = hit.trigger == "delete" and hit.state != "done"  # a delete's states are about other things
+            self.states[f"delete: {hit.state}" if apart else hit.state] += 1
             self.points[hit.at] += 1
 
     @property

@@ -91,9 +91,7 @@ def _outcome(hits: Counter[str], *violations: Violation) -> Outcome:
 
 
 def _round(words: tuple[str, ...]) -> list[str]:
-    return [
-        words[number % len(words)].removeprefix("delete: ").removeprefix("delete-version: ") for number in range(9999)
-    ]
+    return [words[number % len(words)].removeprefix("delete: ") for number in range(9999)]
 
 
 def _tally(hits: dict[str, int], *violations: Violation) -> Tally:
