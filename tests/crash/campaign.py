@@ -63,7 +63,6 @@ class Outcome:
     missed: list[Blow] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_red(self) -> bool:
@@ -95,7 +94,15 @@ class Campaign:
         self._settled = True
 
     def live(self) -> Outcome:
-        """Act by act, until one is red. A red campaign leaves its store and the outputs of its processes."""
+        """Act by act, until one is red."""
+        try:
+            self._live()
+        except Exception as failed:  # noqa: BLE001 - what cannot be looked at is red, and the other campaigns go on
+            self._outcome.complaints.append(f"{type(failed).__name__}: {failed}")
+        self._estate.remove()
+        return self._outcome
+
+    def _live(self) -> None:
         estate = self._estate
         # What nobody is killed in is done in one process with what comes before it.
         first, *others = self._plan.acts
@@ -108,14 +115,9 @@ class Campaign:
         ours = [estate.given_key_id] if adopts else []
         inspector = estate.inspector(ours=[*ours, estate.own_key_id] if self._plan.kind == "target" else ours)
         for number, act in enumerate(acts, 1):
-            try:
-                self._act(act, inspector, last=number == len(acts))
-            except (AssertionError, TimeoutError) as failed:
-                self._outcome.complaints.append(str(failed))
+            self._act(act, inspector, last=number == len(acts))
             if self._outcome.is_red:
-                return self._outcome
-        estate.remove()
-        return self._outcome
+                return
 
     def _act(self, act: Act, inspector: Inspector, *, last: bool) -> None:
         estate, operation = self._estate, act.deed.operation
