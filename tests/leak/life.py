@@ -182,6 +182,8 @@ class Life:
         self._does("mint with a first login", world.create, **own, api_key=FIRST_LOGIN)
         self._does("rotate by itself", world.rotate, "/prod/alone")
         self._does("mint by reference", world.create, name="/prod/file", target_name="/azure/file")
+        self._does("look for what is wrong", world.engine.doctor)
+        self._does("list what there is", world.engine.inventory, target=TARGET)
 
     def _rotations_that_fail(self) -> None:
         world, workload = self.world, self.workload.app_id
