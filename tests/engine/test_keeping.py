@@ -11,6 +11,7 @@ from azure_rotator.domain.model import RotatorType, Stage
 from azure_rotator.engine.queries import Query
 from azure_sandbox.testing import Control
 from tests.engine.world import ITEM, TARGET, World, refused
+from tests.plugins.azure import MakeApplication
 from tests.rows import row
 
 DAY = timedelta(days=1)
@@ -246,6 +247,47 @@ def test_many_are_deleted_and_what_is_missing_stops_all(world: World):
     done = world.engine.secrets.delete_many(names=[ITEM, "/prod/other", ITEM])
     assert [len(one.revoked) for one in done.deletions] == [1, 0]
     assert refused(world.engine.secrets.delete_many, path="/prod").code == "ItemNotFound"
+
+
+@row("AK-53")
+@pytest.mark.parametrize("how", ["no grant", "not an owner", "an outage", "the Target's secret is gone"])
+def test_what_azure_would_refuse_for_one_deletes_none(
+    world: World, control: Control, make_application: MakeApplication, how: str
+):
+    """The one that would be refused is the last in the alphabet."""
+    world.create(name="/prod/a")
+    other = make_application("other", owners=[world.rotator.app_id])
+    world.create(name="/prod/z", app_id=other.app_id)
+    match how:
+        case "no grant":
+            control.update_application(world.rotator.app_id, roles=[])
+        case "not an owner":
+            control.update_application(other.app_id, owners=[])
+        case "an outage":
+            control.add_fault("graph.getApplication", app=other.app_id, preset="unavailable-503", times=None)
+        case _:
+            known = control.verify(world.rotator.app_id, world.rotator.secret)
+            assert known is not None
+            control.remove_secret(world.rotator.app_id, known.key_id)
+    before, keys = world.tables(), world.key_ids()
+    world.mark()
+    error = refused(world.engine.secrets.delete_many, path="/prod")
+    assert error.exit_code == 7
+    assert error.details["deleted"] == []
+    assert error.details["failed"] in {"/prod/a", "/prod/z"}
+    assert world.tables() == before
+    assert world.key_ids() == keys
+    assert world.writes() == []
+
+
+def test_an_application_that_is_gone_stands_in_nobodys_way(
+    world: World, control: Control, make_application: MakeApplication
+):
+    world.create(name="/prod/a")
+    other = make_application("other", owners=[world.rotator.app_id])
+    world.create(name="/prod/z", app_id=other.app_id)
+    control.delete_application(other.app_id)
+    assert len(world.engine.secrets.delete_many(path="/prod").deletions) == 2
 
 
 def test_what_went_before_a_refusal_is_told(world: World, control: Control):

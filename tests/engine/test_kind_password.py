@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from azure_rotator.domain.grants import PASSWORDS
 from azure_rotator.domain.model import RotatorStatus, Stage
+from azure_rotator.engine.context import Limits
 from azure_rotator.engine.views import SecretView
 from azure_sandbox.testing import UserInfo
 from tests.engine.world import World, refused
@@ -207,6 +209,83 @@ def test_a_refused_proof_is_told_and_the_new_password_published_all_the_same(rob
     assert done.version == 2
     assert robot.is_present(robot.value())
     assert robot.world.describe(ROBOT).item.error_text is not None
+
+
+def sign_ins(robot: Robot) -> list[bool | None]:
+    entries = robot.world.requests("login.token")
+    return [entry.accepted for entry in entries if entry.user == robot.user.upn]
+
+
+@BOTH
+@pytest.mark.parametrize(("late", "tries"), [(3, 2), (12, 3)])
+def test_a_front_end_that_is_a_little_late_is_asked_again(robot: Robot, mode: dict[str, Any], late: int, tries: int):
+    robot.create(**mode)
+    robot.world.control.update_user(robot.user.object_id, behaviour={"visible_after": [late]})
+    robot.world.mark()
+    done = robot.rotate()
+    assert (done.version, done.status) == (2, "RotationSucceeded")
+    item = robot.world.describe(ROBOT).item
+    assert (item.error_code, item.error_text) == (None, None), "proven, and nothing else to tell"
+    own = 1 if mode else 0
+    assert sign_ins(robot)[own:] == [False] * (tries - 1) + [True]
+
+
+def test_a_proof_that_is_refused_again_and_again_costs_three_sign_ins(robot: Robot):
+    """Entra locks an account after ten wrong passwords, and consumers have no valid value until it is published."""
+    robot.create()
+    robot.world.control.add_fault("login.token", user=robot.user.upn, code="AADSTS50126", times=None)
+    robot.world.mark()
+    robot.world.clock.waits.clear()
+    assert robot.rotate().version == 2
+    assert sign_ins(robot) == [False] * 3
+    assert sum(robot.world.clock.waits) == 20
+    item = robot.world.describe(ROBOT).item
+    assert (item.error_code, "published without a proof" in str(item.error_text)) == ("AzureAuthFailed", True)
+    assert robot.is_present(robot.value())
+
+
+# --- deleting while it is not known which password is set
+
+
+@row("F53")
+@BOTH
+def test_a_delete_finishes_first_what_may_have_set_the_password(robot: Robot, mode: dict[str, Any]):
+    """The candidate in the journal may be the only valid password: it becomes the item's value before the item goes."""
+    robot.create(**mode)
+    operation = "graph.changePassword" if mode else "graph.updateUser"
+    robot.world.control.add_fault(operation, user=robot.user.upn, when="after", times=1, drop=True)
+    refused(robot.world.rotate, ROBOT, engine=robot.world.process(limits=Limits(foreground=timedelta())).engine)
+    assert not robot.is_present(robot.value()), "what is stored as current was revoked"
+    published: list[bool] = []
+
+    def look(*_: object, **__: object) -> None:
+        published.append(robot.is_present(robot.value()))
+
+    robot.world.main.store.before["begin_delete"] = look
+    robot.world.engine.secrets.delete(name=ROBOT)
+    assert published == [True], "whoever asked for the value before the end got the valid one"
+
+
+@row("F53")
+@pytest.mark.parametrize("force", [False, True])
+def test_a_password_in_doubt_is_given_up_only_by_force(robot: Robot, force: bool):
+    robot.create()
+    robot.world.control.add_fault("graph.updateUser", user=robot.user.upn, when="after", times=None, drop=True)
+    hasty = robot.world.process(limits=Limits(foreground=timedelta(seconds=5))).engine
+    refused(robot.world.rotate, ROBOT, engine=hasty)
+    if force:
+        hasty.secrets.delete(name=ROBOT, force=True)
+        assert robot.world.engine.secrets.list_all() == []
+        return
+    error = refused(hasty.secrets.delete, name=ROBOT)
+    assert (error.code, error.exit_code) == ("ItemLocked", 5)
+    assert "only value" in error.message
+    assert "--force-delete" in error.hint
+    robot.world.control.clear_faults()
+    robot.world.clock.advance(hours=1)
+    robot.world.engine.reconcile()
+    assert robot.is_present(robot.value())
+    robot.world.engine.secrets.delete(name=ROBOT)
 
 
 # --- refusals and lost replies

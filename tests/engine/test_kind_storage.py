@@ -11,6 +11,7 @@ import pytest
 from azure_rotator.domain.grants import KEY_OPERATOR
 from azure_rotator.domain.model import RotatorStatus, Stage
 from azure_rotator.domain.secrettext import SecretText
+from azure_rotator.engine.context import Limits
 from azure_rotator.engine.views import SecretView
 from azure_sandbox.testing import AccountInfo
 from tests.engine.world import World, refused
@@ -39,6 +40,10 @@ class Storage:
 
     def rotate(self) -> Any:
         return self.world.rotate(STORE)
+
+    def rotate_now(self) -> Any:
+        """Without waiting for anything."""
+        return self.world.rotate(STORE, engine=self.world.process(limits=Limits(foreground=timedelta())).engine)
 
     def keys(self) -> dict[str, str]:
         """The truth."""
@@ -459,3 +464,24 @@ def test_an_item_that_is_switched_off_is_repaired_when_it_is_on_again(storage: S
     engine.secrets.set_state(name=STORE, enabled=True)
     assert [d["version"] for d in engine.reconcile().drifted] == [2]
     assert storage.value() == storage.keys()["key1"]
+
+
+# --- deleting while it is not known which value is the key's
+
+
+@pytest.mark.parametrize("mode", ["named", "alternate"])
+def test_a_delete_waits_for_a_named_key_in_doubt_and_not_for_a_pair(storage: Storage, mode: str):
+    """Of a pair the published key stays valid, whatever became of the other."""
+    storage.create(storage_key_mode=mode)
+    storage.world.control.add_fault("arm.regenerateKey", account=storage.info.name, when="after", times=1, drop=True)
+    refused(storage.rotate_now)
+    published: list[bool] = []
+
+    def look(*_: object, **__: object) -> None:
+        published.append(storage.value() in storage.keys().values())
+
+    storage.world.main.store.before["begin_delete"] = look
+    storage.world.control.add_fault("arm.listKeys", account=storage.info.name, preset="unavailable-503", times=1)
+    storage.world.engine.secrets.delete(name=STORE)
+    assert published[-1]
+    assert (sum(storage.world.clock.waits) > 30) == (mode == "named"), "the outage is waited for"

@@ -83,6 +83,21 @@ def test_a_delete_removes_it_there(principal: Principal):
 
 
 @row("F35")
+def test_among_many_its_owners_are_asked_first(principal: Principal):
+    """Of what holds the secret; nothing is deleted before."""
+    world = principal.world
+    principal.adopt()
+    minted = world.rotate().key_id
+    world.control.update_application(principal.app.app_id, owners=[])
+    error = refused(world.engine.secrets.delete_many, names=[ITEM])
+    assert (error.code, error.details["deleted"]) == ("AzurePermissionMissing", [])
+    assert "not an owner of the service principal" in error.message
+    world.control.update_application(principal.app.app_id, owners=[world.rotator.app_id])
+    assert [one.revoked for one in world.engine.secrets.delete_many(names=[ITEM]).deletions] == [(minted,)]
+    assert principal.key_ids() == set()
+
+
+@row("F35")
 @pytest.mark.parametrize("minted", [False, True])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_lost_reply_leaves_one_secret(principal: Principal, minted: bool, when: str):

@@ -10,6 +10,7 @@ _FIRST = timedelta(minutes=1)
 _LONGEST = timedelta(hours=6)
 _SHORTEST = timedelta(seconds=1)
 _LONGEST_PROOF = timedelta(seconds=15)
+_LONE_PROOFS = (timedelta(seconds=5), timedelta(seconds=20))
 _LONGEST_PAUSE = timedelta(days=1)
 
 
@@ -38,6 +39,14 @@ def proof_delay(elapsed: timedelta) -> timedelta:
     new secret is accepted everywhere after 4 to 18 seconds, minutes at worst (design/azure 2.3).
     """
     return min(max(elapsed, _SHORTEST), _LONGEST_PROOF)
+
+
+def lone_proof_delay(elapsed: timedelta) -> timedelta | None:
+    """Delay after a refused proof of a value that revoked the one before it, by the time since it was made: tries after
+    0, 5 and 20 seconds. None: it is published as it is, for consumers have nothing else; and Entra locks an account
+    after ten wrong passwords.
+    """
+    return next((at - elapsed for at in _LONE_PROOFS if at > elapsed), None)
 
 
 def listed_delay(attempts: int) -> timedelta:

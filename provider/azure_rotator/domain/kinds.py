@@ -67,7 +67,7 @@ def overlap_of(item: RotatedSecret) -> timedelta:
 def proofs_in_a_row(item: RotatedSecret) -> int:
     """How many proofs make a credential current: several for client secrets, since front ends of the login endpoint
     learn of a new one at different times (design/azure 2.3). A storage key is listed by the service that made it, and
-    of a password there is one sign-in at most: each failed one counts towards a lock-out."""
+    of a password one sign-in is enough: each failed one counts towards a lock-out."""
     return PROOFS_IN_A_ROW if item.rotator_type in CLIENT_SECRETS else 1
 
 

@@ -659,10 +659,11 @@ class UnitOfWork(Protocol):
         published yet (``planned`` to ``proving``, or ``failed`` and not closed). ``revoke_now`` is handed on to it."""
         ...
 
-    def begin_delete(self, rotation: Rotation, *, revision: int) -> Rotation:
+    def begin_delete(self, rotation: Rotation, *, revision: int, keep_only_copy: bool = False) -> Rotation:
         """The item becomes ``deleting`` (if its revision is still this one and no other rotation of it is running under
         a live lease), the delete operation is inserted (or the open one returned) and the item's other rotations are
-        closed. Raises: Conflict ``ItemLocked``."""
+        closed; with ``keep_only_copy`` not if one of them has minted, or may have, and is not published: what it made
+        is the only valid value. Raises: Conflict ``ItemLocked``."""
         ...
 
     def begin_version_delete(self, rotation: Rotation, *, revision: int) -> Rotation:
@@ -995,6 +996,14 @@ class Rotator(Protocol):
         ...
 
     def remove(self, job: Job, key_id: str) -> Removal: ...
+
+    def check_removal(self, subject: Subject, key_ids: Sequence[str]) -> None:
+        """Whether ``remove`` would be let for these, by reads only; an object that is gone stands in nobody's way.
+
+        Raises:
+            Forbidden, NotFound, Unavailable: It would not, or that cannot be told.
+        """
+        ...
 
     def sweep(self, job: Job) -> Sequence[PasswordCredential]:
         """A delete: remove what else carries this item's stamp."""

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.errors import Conflict, NotFound, RotatorError, item_disabled
-from azure_rotator.domain.kinds import KERBEROS_KEYS, STORAGE_SUFFIXES, storage_account
+from azure_rotator.domain.kinds import KERBEROS_KEYS, STORAGE_SUFFIXES, Retention, retention_of, storage_account
 from azure_rotator.domain.model import (
     ItemState,
     RotatedSecret,
@@ -21,10 +21,11 @@ from azure_rotator.domain.model import (
     Version,
 )
 from azure_rotator.domain.names import canonical_path
+from azure_rotator.domain.ports import Subject
 from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.arguments import Arguments
 from azure_rotator.engine.changes import Changes
-from azure_rotator.engine.context import Context
+from azure_rotator.engine.context import Context, explained
 from azure_rotator.engine.creation import Creation
 from azure_rotator.engine.folders import folder_path, lies_in, refuse_protected_folder
 from azure_rotator.engine.foreground import Foreground, when_locked
@@ -173,7 +174,8 @@ class Secrets:
         """Delete an item with every secret minted for it; an adopted one that was never rotated stays (features 3.10).
 
         Args:
-            force: Drop the item although Azure refuses, and name the keyIds it leaves behind.
+            force: Drop the item although Azure refuses, and name the keyIds it leaves behind; or although a rotation
+                holds the only valid value of a password or named key, and has not published it.
 
         Raises:
             Conflict: ``DeleteProtected``, ``ItemLocked``: nothing was changed.
@@ -185,7 +187,9 @@ class Secrets:
         begin = self._items.new_rotation(
             item, self._c.keeper_of(item), Trigger.DELETE, key=f"{item.item_id}/delete/{self._c.new_id()}"
         )
-        operation = when_locked(self._c, lambda: self._begin_delete(item.item_id, begin))
+        for rotation in self._only_copies(item):
+            self._c.uow.hasten(rotation.rotation_id, self._c.clock.now())
+        operation = when_locked(self._c, lambda: self._begin_delete(item.item_id, begin, force=force))
         # Not before: a rotation may have been published while this waited, and from here on nothing is.
         versions = self._c.uow.versions(item.item_id)
         self._c.uow.hasten(operation.rotation_id, self._c.clock.now())
@@ -238,12 +242,24 @@ class Secrets:
         operation = self._items.new_rotation(item, self._c.keeper_of(item), Trigger.DELETE_VERSION, key=key)
         return replace(operation, state=RotationState.RETIRING, replaced_version_id=version.version_id)
 
-    def _begin_delete(self, item_id: str, begin: Rotation) -> Rotation:
+    def _only_copies(self, item: RotatedSecret) -> list[Rotation]:
+        """Rotations that may have revoked the stored value: they are finished before their item goes."""
+        if retention_of(item) is not Retention.REPLACED:
+            return []
+        made = {RotationState.MINTED, RotationState.PROVING}
+        return [r for r in self._c.uow.open_rotations(item_id=item.item_id) if r.mint_uncertain or r.state in made]
+
+    def _begin_delete(self, item_id: str, begin: Rotation, *, force: bool) -> Rotation:
         item = self._c.uow.find_item(item_id=item_id)
         if item is None:
             raise NotFound("ItemNotFound", "the item was deleted by another process", details={"gone": True})
         self._refuse_protected(item)  # again, on the row whose revision is named: it may have changed while we waited
-        return self._c.uow.begin_delete(begin, revision=item.revision)
+        only_copy = not force and retention_of(item) is Retention.REPLACED
+        if only_copy and (doubtful := self._only_copies(item)):
+            for rotation in doubtful:
+                self._foreground.run_quietly(rotation.rotation_id)
+            item = self._c.uow.find_item(item_id=item_id) or item
+        return self._c.uow.begin_delete(begin, revision=item.revision, keep_only_copy=only_copy)
 
     def _orphaned(self, path: str, operation: Rotation, *, action: str = "delete_item") -> tuple[str, ...]:
         """What a forced delete left behind, from its own audit line."""
@@ -294,7 +310,8 @@ class Secrets:
         Raises:
             Conflict: ``DeleteProtected``: nothing was changed anywhere.
             NotFound: ``ItemNotFound``, alike.
-            RotatorError: Azure refused one: what was deleted before it is in the details.
+            RotatorError: Azure would refuse one, alike; or did refuse it although it would not have: what was deleted
+                before it is in the details.
         """
         root = folder_path(path) if path is not None else None
         items = [self._items.find(name=name, deleting=True) for name in dict.fromkeys(names)]
@@ -309,6 +326,9 @@ class Secrets:
             self._refuse_protected(item)
         for folder in folders:
             refuse_protected_folder(self._c, folder.name)
+        if not force:
+            for item in items:
+                self._check_removal(item)
         done: list[Deletion] = []
         for item in items:
             try:
@@ -319,6 +339,21 @@ class Secrets:
         for folder in folders:
             self._c.uow.delete_folder(folder, self._c.audit("delete_folder", folder.name))
         return BulkDeletion(deletions=tuple(done), folders=tuple(folder.name for folder in folders))
+
+    def _check_removal(self, item: RotatedSecret) -> None:
+        """That whoever acts for the item may remove its credentials, by reads only. Raises: RotatorError, naming it."""
+        doomed = [v.key_id for v in self._c.uow.versions(item.item_id) if v.in_azure and removable(item, v)]
+        if not doomed:
+            return
+        target = self._c.target_of(item)
+        try:
+            acting = self._c.identity_for(item, target)
+            subject = Subject(item=item, target=target, acting=acting, given=None)
+            self._c.rotators[item.rotator_type].check_removal(subject, doomed)
+        except RotatorError as refused:
+            told = explained(refused, item, target)
+            told.details = {**told.details, "deleted": [], "failed": item.name}
+            raise told from None
 
     def get_value(
         self,

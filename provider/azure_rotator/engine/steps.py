@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from azure_rotator.domain import rotation as machine
-from azure_rotator.domain.backoff import listed_delay, proof_delay
+from azure_rotator.domain.backoff import listed_delay, lone_proof_delay, proof_delay
 from azure_rotator.domain.errors import Forbidden, LeaseLost, NotFound, Rejected, RotatorError, Unavailable
 from azure_rotator.domain.kinds import (
     CLIENT_SECRETS,
@@ -51,6 +51,8 @@ from azure_rotator.engine.views import iso
 
 # AADSTS number of a login whose client secret is wrong, was removed, or is not accepted yet.
 _SECRET_REFUSED = 7000215
+# The same of a sign-in with a wrong password.
+_WRONG_PASSWORD = 50126
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +214,8 @@ class Steps:
             work.rotator.prove(self._job(work), pending.key_id, value)
         except RotatorError as failed:
             only_one = retention_of(work.item) is Retention.REPLACED and pending.origin is Origin.MINTED
+            if only_one and _may_be_too_new(failed) and self._proven_again_soon(work, failed):
+                return
             if only_one and isinstance(failed, Forbidden | Unavailable):
                 # The old value is gone since the new one was made, and Azure confirmed that: whatever this proof says,
                 # the new one is the only one there is. What it said is told (features 3.2).
@@ -225,6 +229,17 @@ class Steps:
         self._c.uow.record_proof(
             work.claim, successes=work.rotation.confirmations + 1, refusal=refusal, next_attempt_at=now, at=now
         )
+
+    def _proven_again_soon(self, work: Work, refused: RotatorError) -> bool:
+        """Whether a value that Azure refuses since it does not know it everywhere yet gets another try."""
+        now = self._c.clock.now()
+        made_at = (work.rotation.proof_deadline_at or now) - self._c.limits.proof_deadline
+        delay = lone_proof_delay(now - made_at)
+        if delay is None:
+            return False
+        failure = Failure(code=refused.code, text=refused.message)
+        self._c.uow.record_proof(work.claim, successes=0, refusal=failure, next_attempt_at=now + delay, at=now)
+        return True
 
     def _refused_proof(self, work: Work, refused: Forbidden) -> None:
         """A refusal resets the count: a new secret is accepted by one front end before the other (F01, F03)."""
@@ -451,6 +466,11 @@ def _unproven(work: Work) -> Failure | None:
     if retention_of(work.item) is not Retention.REPLACED or code is None or text is None:
         return None
     return Failure(code=code, text=text)
+
+
+def _may_be_too_new(error: RotatorError) -> bool:
+    """Whether it says that the value is wrong, which it is for a few seconds where a front end lags."""
+    return error.code == "AzureAuthFailed" and error.details.get("aadsts") in {None, _WRONG_PASSWORD}
 
 
 def _may_be_applied(error: RotatorError) -> bool:

@@ -195,6 +195,24 @@ class AppSecretRotator:
             return Removal.REMOVED
         return Removal.ABSENT if listed(principal.passwords, key_id) is None else Removal.LISTED
 
+    def check_removal(self, subject: Subject, key_ids: Sequence[str]) -> None:
+        app_id, acting = subject.item.app_id, subject.acting
+        try:
+            grants, application = self._readable(app_id, acting)
+            elsewhere = [key_id for key_id in key_ids if listed(application.passwords, key_id) is None]
+            found = (self._principal_with(acting, app_id, key_id) for key_id in elsewhere)
+            principal = next((one for one in found if one is not None), None)
+            if principal is not None:
+                refuse_non_owner(self._directory, acting, grants, application, principal)
+            if principal is None or len(elsewhere) < len(key_ids):
+                refuse_non_owner(self._directory, acting, grants, application)
+        except NotFound as gone:
+            if gone.code != "ApplicationNotFound":
+                raise
+        except Forbidden as refused:
+            if refused.details.get("aadsts") != _UNKNOWN_APPLICATION or subject.acting.client_id != subject.item.app_id:
+                raise
+
     def sweep(self, job: Job) -> Sequence[PasswordCredential]:
         application = self._application(job)
         if application is None:

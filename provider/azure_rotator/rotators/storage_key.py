@@ -110,6 +110,9 @@ class StorageKeyRotator:
         """A key is not removed: its successor revoked it, or it stays as it is (features 3.10)."""
         return Removal.REMOVED
 
+    def check_removal(self, subject: Subject, key_ids: Sequence[str]) -> None:
+        """Nothing is removed."""
+
     def sweep(self, job: Job) -> Sequence[PasswordCredential]:
         return ()
 

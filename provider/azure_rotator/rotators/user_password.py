@@ -134,6 +134,9 @@ class UserPasswordRotator:
         """Nothing to remove: setting the new password revoked the old one, and the last one stays (features 3.10)."""
         return Removal.REMOVED
 
+    def check_removal(self, subject: Subject, key_ids: Sequence[str]) -> None:
+        """Nothing is removed."""
+
     def sweep(self, job: Job) -> Sequence[PasswordCredential]:
         return ()
 

@@ -173,7 +173,7 @@ class JournalRows:
                 raise already_managed(self._db, version.key_id) from None
             raise
 
-    def begin_delete(self, rotation: Rotation, *, revision: int) -> Rotation:
+    def begin_delete(self, rotation: Rotation, *, revision: int, keep_only_copy: bool = False) -> Rotation:
         """See ``ports.UnitOfWork``.
 
         What the item's other rotations minted stays known: a pending version becomes abandoned, ``mint_uncertain``
@@ -192,6 +192,8 @@ class JournalRows:
             if item is None or item.revision != revision:
                 raise changed_meanwhile(rotation.item_id if item is None else item.name)
             _refuse_running(connection, rotation.item_id, item.name)
+            if keep_only_copy:
+                _refuse_only_copy(connection, rotation.item_id, item.name)
             _close_others(connection, rotation)
             connection.execute(insert(rotations).values(tables.values_of(rotation)))
             return rotation
@@ -300,6 +302,22 @@ def _refuse_running(connection: Connection, item_id: str, name: str) -> None:
             f'the item "{name}" is being rotated ({running})',
             hint="wait until the rotation is published, then delete the item",
             details={"rotation_id": running},
+        )
+
+
+def _refuse_only_copy(connection: Connection, item_id: str, name: str) -> None:
+    """Refuse while an operation has made a value, or may have, that is published nowhere. The caller has its rows."""
+    made = or_(
+        rotations.c.mint_uncertain.is_(True), rotations.c.state.in_([RotationState.MINTED, RotationState.PROVING])
+    )
+    statement = select(rotations.c.rotation_id).where(rotations.c.item_id == item_id, tables.OPEN, made).limit(1)
+    found = connection.execute(statement).scalar_one_or_none()
+    if found is not None:
+        raise Conflict(
+            "ItemLocked",
+            f'a rotation of "{name}" ({found}) may have set the only value that is valid now, and has not published it',
+            hint="azure-rotator reconcile finishes it, then delete the item; --force-delete gives that value up",
+            details={"rotation_id": found},
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azure_rotator.domain.backoff import MAX_ATTEMPTS, listed_delay, pause, proof_delay, retry_delay
+from azure_rotator.domain.backoff import MAX_ATTEMPTS, listed_delay, lone_proof_delay, pause, proof_delay, retry_delay
 from tests.unit.domain.steady import steady
 
 
@@ -77,3 +77,20 @@ def test_proofs_reach_beyond_the_usual_delays_within_a_handful_of_tries():
         tries += 1
         waited += proof_delay(waited)
     assert tries <= 6
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "delay"),
+    [(0, 5), (3, 2), (5, 15), (12, 8), (20, None), (3_600, None)],
+)
+def test_a_value_that_stands_alone_is_tried_three_times_in_twenty_seconds(elapsed: int, delay: int | None):
+    assert lone_proof_delay(timedelta(seconds=elapsed)) == (None if delay is None else timedelta(seconds=delay))
+
+
+@given(st.integers(min_value=0, max_value=60))
+def test_whenever_it_begins_there_are_three_tries_at_most(begin: int):
+    """Entra locks an account after ten wrong passwords, whoever tried them."""
+    elapsed, tries = timedelta(seconds=begin), 1
+    while (delay := lone_proof_delay(elapsed)) is not None:
+        elapsed, tries = elapsed + delay, tries + 1
+    assert tries <= 3
