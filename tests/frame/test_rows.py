@@ -99,6 +99,7 @@ def test_rows_are_of_the_three_kinds_and_in_order():
     assert [len(numbers) for numbers in kinds.values()] == [53, 25, 53]
 
 
+@pytest.mark.full  # `make check` says the same, and sooner
 def test_every_done_row_of_this_repository_is_carried_by_a_test():
     command = [sys.executable, "-m", "pytest", "--collect-only", "--rows-check", "-qq"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
