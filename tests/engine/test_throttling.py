@@ -92,7 +92,7 @@ def by_graph(estate: Estate) -> str:
 def by_the_login(estate: Estate) -> str:
     tenant = estate.world.rotator.info.tenant_id
     estate.control.add_fault("login.token", tenant=tenant, status=429, code="temporarily_unavailable", headers=PAUSE)
-    return BLOBS
+    return ITEM
 
 
 def by_resource_manager(estate: Estate) -> str:
