@@ -13,6 +13,7 @@ from azure_rotator.domain.errors import LeaseLost
 from azure_rotator.domain.model import Rotation, RotationState
 from azure_rotator.domain.ports import Claim, LaneClaim
 from azure_rotator.store.unit_of_work import SqlUnitOfWork
+from tests.rows import row
 from tests.store import samples
 from tests.store.conftest import Opened
 from tests.store.inspection import Inspection
@@ -127,6 +128,30 @@ def test_every_claim_has_a_fence_of_its_own(store: SqlUnitOfWork, outside: Inspe
         fences.append((claim.fence, claim.permit_fence))
         outside.run_out_leases()
     assert fences == [(1, 1), (2, 2), (3, 3)]
+
+
+@row("F01", "F03")
+@pytest.mark.parametrize(
+    ("left", "counted"),
+    [
+        pytest.param(SqlUnitOfWork.release, 2, id="given back: the successes stand"),
+        pytest.param(None, 0, id="died: a refusal may have come that nobody wrote down"),
+    ],
+)
+def test_successes_are_in_a_row_only_if_nobody_died_between_them(
+    store: SqlUnitOfWork, outside: Inspection, left: Callable[[SqlUnitOfWork, Claim], None] | None, counted: int
+):
+    item, _ = samples.add_item(store)
+    made, claim, _ = samples.with_pending(store, item.item_id)
+    store.record_proof(claim, successes=2, refusal=None, next_attempt_at=NOW, at=NOW)
+    if left is None:
+        outside.run_out_leases()
+    else:
+        left(store, claim)
+    assert store.claim(made.rotation_id, "successor", NOW)
+    found = store.get_rotation(made.rotation_id)
+    assert found is not None
+    assert found.confirmations == counted
 
 
 def test_leases_do_not_follow_the_callers_clock(store: SqlUnitOfWork):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, and_, exists, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, case, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from azure_rotator.domain.errors import LeaseLost
@@ -95,6 +95,9 @@ class Leases:
                     worker=worker,
                     lease_until=database_now() + self._db.lease_seconds,
                     fence=rotations.c.fence + 1,
+                    # Who died may have met a refusal that he did not write down: in a row is what one holder saw, or
+                    # several who gave it back.
+                    confirmations=case((rotations.c.lease_until.is_not(None), 0), else_=rotations.c.confirmations),
                 )
                 .returning(rotations.c.fence)
             )
