@@ -28,6 +28,7 @@ OWNERS = "graph.listApplicationOwners"
 POLICIES = "graph.listAppManagementPolicies"
 ADD = "graph.addPassword"
 REMOVE = "graph.removePassword"
+LOOK = "arm.getStorageAccount"
 LIST_KEYS = "arm.listKeys"
 REGENERATE = "arm.regenerateKey"
 PROVE_KEY = "blob.getServiceProperties"
@@ -224,7 +225,7 @@ ADOPT_BY_ITSELF = _deed(
     adopts=True,
 )
 _TAKE_OVER = ("insert_item", "write_audit")
-_KEYS = (LIST_KEYS, REGENERATE, REGENERATE, PROVE_KEY)
+_KEYS = (LIST_KEYS, LOOK, LOOK, REGENERATE, REGENERATE, PROVE_KEY)
 ROTATE_KEY = _deed("rotate", lambda e: [rotate()], (*_BEGIN, *_MINTS, "finish_retiring"), _KEYS)
 _ROTATE_PASSWORD = (*_BEGIN, *_MINTS, "finish_retiring")
 DELETE_ROW = _deed("delete", lambda e: [delete()], ("begin_delete", "claim", "drop_item"), (TOKEN,), repeated=_GONE)
