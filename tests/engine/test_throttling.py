@@ -153,6 +153,18 @@ def test_a_pause_costs_one_request_whoever_asks(estate: Estate):
 
 
 @row("F14")
+def test_a_look_that_is_no_need_asks_nothing_in_a_pause_and_begins_one(estate: Estate):
+    """A storage account is looked at before a person rotates its key, to warn; that is nobody's business in a pause."""
+    world = estate.world
+    estate.control.add_fault("arm.getStorageAccount", preset="throttled", headers=PAUSE)
+    refused(world.rotate, BLOBS, engine=estate.hasty())
+    assert [entry.operation for entry in world.requests("arm.*")] == []
+    world.mark()
+    refused(world.rotate, BLOBS, engine=estate.hasty())
+    assert world.writes() == []
+
+
+@row("F14")
 def test_a_pause_is_waited_for_once_and_said(estate: Estate):
     world = estate.world
     by_graph(estate)

@@ -1036,7 +1036,8 @@ class Checker(Protocol):
         ...
 
     def caution(self, item: RotatedSecret, target: Target, acting: Identity) -> Sequence[Finding]:
-        """What a person should know before a rotation of the item breaks something; reads no more than that takes."""
+        """What a person should know before a rotation of the item breaks something; reads no more than that takes.
+        Raises: RotatorError, it could not be read."""
         ...
 
     def inspect(self, subject: Inspection) -> Sequence[Finding]:

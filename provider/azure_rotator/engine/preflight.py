@@ -68,9 +68,8 @@ class Preflight:
 
     def _wait_out_pause(self, item: RotatedSecret, target: Target, limit_at: datetime) -> None:
         """Ask nothing while Azure wants a pause. Raises: Unavailable ``AzureThrottled``, it ends beyond the limit."""
-        now = self._c.clock.now()
-        until = self._c.uow.paused_until(lane(item, target), target.tenant_id)
-        if until is None or until <= now:
+        until = self._pause(item, target)
+        if until is None:
             return
         told = f"Azure asked for a pause of requests like these until {iso(until)}"
         if until > limit_at:
@@ -78,12 +77,23 @@ class Preflight:
         self._c.observer.say(f"{told}; waiting")
         self._c.clock.wait_until(until)
 
+    def _pause(self, item: RotatedSecret, target: Target) -> datetime | None:
+        """Until when nothing is asked of the item's object; None: now is as good as later."""
+        until = self._c.uow.paused_until(lane(item, target), target.tenant_id)
+        return None if until is None or until <= self._c.clock.now() else until
+
     def warn(self, item: RotatedSecret, target: Target) -> None:
         """Tell the person what a rotation of the item will break, where that may be read; never in the way of it."""
         if item.rotator_type is not RotatorType.STORAGE_ACCOUNT:
             return  # what could break there is refused
         try:
+            if self._pause(item, target) is not None:
+                return
+
             found = self._c.checkers[item.rotator_type].caution(item, target, self._c.target_identity(target))
+        except Unavailable as refused:
+            self._c.pause(refused, lane(item, target), target.tenant_id)
+            return
         except RotatorError:
             return  # what is wrong will be told by what needs it
         for one in found:

@@ -47,11 +47,11 @@ class StorageKeyChecker:
         return ok(subject, check, f"may list the keys of {name}")
 
     def caution(self, item: RotatedSecret, target: Target, acting: Identity) -> Sequence[Finding]:
-        """What the account's settings say, where they may be read (F44, F46, F47)."""
+        """What the account's settings say, where they may be read (F44, F46, F47). Raises: RotatorError."""
         name = f'item "{item.name}"'
         account = storage_account(item, target)
-        settings = asked(name, "account", lambda: self._keys.settings(acting, account))
-        if settings is None or isinstance(settings, Finding):
+        settings = self._keys.settings(acting, account)
+        if settings is None:
             return ()
         return of_settings(name, item, account, (item.storage_key_name or "key1").lower(), settings)
 

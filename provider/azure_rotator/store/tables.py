@@ -361,6 +361,7 @@ Index("ix_rotations_item", rotations.c.item_id)
 Index("ix_items_target", items.c.target_id)
 Index("ix_versions_item", versions.c.item_id)
 Index("ix_audit_path", audit.c.path)
+Index("ix_events_item", events.c.item_id, events.c.sequence)
 
 
 def values_of(value: DataclassInstance) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Hours, zones, phases and reminders of items; the due instant that a rotation serves.
+"""Hours, zones, phases and reminders of items; the due instant that a rotation serves; an item's newest event.
 
 Revision ID: 0004
 """
@@ -21,3 +21,4 @@ def upgrade() -> None:
     op.add_column("items", sa.Column("rotation_event_in", sa.JSON(), nullable=False, server_default="[]"))
     op.add_column("items", sa.Column("counted_from", _INSTANT))
     op.add_column("rotations", sa.Column("due_at", _INSTANT))
+    op.create_index("ix_events_item", "events", ["item_id", "sequence"])
