@@ -31,7 +31,7 @@ class Operation:
         repeated: What its repetition after a kill may come to; None is success.
         limits: Seconds by name of ``Limits``.
         adopts: It hands over the secret ``given``.
-        core: The table of ``make test`` has every point of it, not only one of each kind.
+        core: The table has it with every way to take over, and on PostgreSQL, too.
         apart: The rotator has no right on the workload.
         tolerant: It starts from a state that no kill of the engine leaves behind, so the rule about intents is off.
     """

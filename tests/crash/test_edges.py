@@ -15,7 +15,7 @@ from tests.crash.nursery import Process
 from tests.crash.stores import Store
 from tests.rows import row
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.full]
 
 DESCRIBE = Call(use="secrets.describe", options={"name": ITEM})
 DELETE_TARGET = Call(use="targets.delete", options={"name": TARGET})

@@ -11,7 +11,7 @@ from tests.crash.invariants import Violation
 from tests.crash.operations import BY_NAME, Operation
 from tests.rows import row
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.crash, pytest.mark.full, pytest.mark.timeout(600)]
 
 _FIT_AT_MOST = 50
 OPERATIONS = [

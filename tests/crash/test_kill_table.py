@@ -1,8 +1,7 @@
 """``kill -9`` at every commit and inside every Azure call: nothing lost, orphaned, touched or stuck.
 
-`make test` has every commit and every write of a create and of a rotation, and of a rotation that fails the points that
-differ in what they leave behind, each followed by one way to take over; campaigns meet the rest. The full table has
-every point of everything, of a create and a rotation every way, and writes that arrive late.
+Every point of every operation, of a create and a rotation with every way to take over. `make test` has campaigns
+instead (test_campaign.py), which meet these points by chance, and combinations of them that no table has.
 """
 
 from __future__ import annotations
@@ -13,33 +12,14 @@ import pytest
 
 from tests.crash import table
 from tests.crash.estate import Lab
-from tests.crash.kills import changing, kill_all, points, representative
+from tests.crash.kills import changing, kill_all, points
 from tests.crash.operations import OPERATIONS, TAKEOVERS, Operation
 from tests.rows import row
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(900)]
 
 
-# `make test` stays short: every commit and every write of a create and of a rotation, and some of a rotation that
-# fails. The campaigns (test_campaign.py) meet the other operations there, and `make test-full` has every point of every
-# one, taken over in every way.
-SOME = {"rotate, unproven"}
-EVERYDAY = [operation for operation in OPERATIONS if operation.core or operation.name in SOME]
-
-
 @row("AK-23", "F05")
-@pytest.mark.parametrize("operation", EVERYDAY, ids=lambda operation: operation.name)
-def test_killed_at_any_point_whoever_comes_next_finds_all_in_order(
-    lab: Lab, operation: Operation, record_property
-) -> None:
-    every = points(lab, operation, thorough=False)
-    chosen = changing(every) if operation.core else representative(every)
-    kills = kill_all(lab, operation, zip(chosen, cycle(TAKEOVERS), strict=False))
-    record_property(table.PROPERTY, table.lines(kills))
-    bad = [kill for kill in kills if kill.violations or kill.complaints]
-    assert not bad, f"{len(bad)} of {len(kills)} kills:\n" + "\n".join(str(kill) for kill in bad)
-
-
 @pytest.mark.full
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_killed_at_every_point_whoever_comes_next(lab: Lab, operation: Operation, record_property) -> None:

@@ -11,7 +11,7 @@ from tests.crash.estate import AT_ONCE, ITEM, Estate, delete, reconcile, rotate
 from tests.crash.jobs import Call
 from tests.rows import row
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.full]
 
 LOST: Mapping[str, Mapping[str, Any]] = {
     "cut": {"drop": True},

@@ -33,6 +33,7 @@ def test_a_broken_port_is_reported(estate: Estate, name: str | None) -> None:
     assert (SHOWN_BY_A_ROTATION[name] in kinds) if name else not kinds
 
 
+@pytest.mark.full  # every day the campaigns show it
 @pytest.mark.parametrize(("name", "kind"), [("no intent", Kind.ORPHANED), ("remove all others", Kind.FOREIGN)])
 def test_a_crash_run_with_a_broken_port_is_red(lab: Lab, name: str, kind: Kind) -> None:
     operation = BY_NAME["rotate"]

@@ -14,7 +14,7 @@ from tests.crash.jobs import Call
 from tests.crash.nursery import Process
 from tests.rows import row
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.full]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from tests.crash.jobs import Call
 from tests.crash.stores import Store
 from tests.rows import row
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.full]
 
 SOMEBODY = "abcdefghijklmnop"
 

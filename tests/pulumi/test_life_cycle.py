@@ -79,6 +79,7 @@ def test_from_the_first_up_to_destroy(stack, declared, beside, workload):
 
 
 @row("AK-64")
+@pytest.mark.full
 def test_renames_are_in_place_and_identity_replaces(stack, declared, workload, make_application, rotator):
     other = make_application("other", owners=[rotator.app_id])
     billing, contoso = declared["secrets"]["billing"], declared["targets"]["contoso"]
@@ -108,6 +109,7 @@ def test_renames_are_in_place_and_identity_replaces(stack, declared, workload, m
 
 
 @row("AK-53")
+@pytest.mark.full
 def test_protection_stops_destroy_and_replacement_until_an_up_of_its_own(stack, declared, workload, rotator):
     billing = declared["secrets"]["billing"]
     billing["delete_protection"] = True
@@ -176,6 +178,7 @@ CANARY = "canary8Q~never-valid-anywhere-at-all"
 
 
 @row("AK-65", "AK-29", "F66")
+@pytest.mark.full  # tests/leak looks at a stack every day
 def test_no_credential_is_in_the_state_or_on_the_screen(stack, declared, rotator, workload, beside):
     adopted = workload.control.add_secret(workload.app_id)
     contoso, billing = declared["targets"]["contoso"], declared["secrets"]["billing"]
