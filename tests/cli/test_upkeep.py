@@ -406,6 +406,7 @@ def _alive(place: Place) -> set[str]:
 
 
 @row("F67")
+@pytest.mark.full
 @pytest.mark.crash
 def test_a_key_that_is_changed_while_a_secret_is_minted(place: Place):
     terminal = place.terminal
@@ -429,6 +430,7 @@ def test_a_key_that_is_changed_while_a_secret_is_minted(place: Place):
 
 
 @row("F67")
+@pytest.mark.full
 @pytest.mark.crash
 def test_a_key_that_is_lost_while_a_secret_is_minted(place: Place, tmp_path: Path, monkeypatch):
     terminal = place.terminal

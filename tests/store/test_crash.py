@@ -34,6 +34,7 @@ def _run(url: str, move: str, statement: str) -> int:
     return done.returncode
 
 
+@pytest.mark.full  # campaigns do this to whole engines every day
 @pytest.mark.crash
 @postgresql_in_full
 @pytest.mark.parametrize(("move", "least", "free"), [(m, *how) for m, how in MOVES.items()], ids=list(MOVES))
