@@ -179,12 +179,12 @@ class Campaign:
             companion = self._start(act, TAKEOVERS["repeat"](act.deed.operation, self._estate))
         match blow:
             case Commit():
-                victim = self._start(act, calls, kill_at=blow.number, kill_method=blow.method, inside=blow.inside)
+                victim = self._victim(act, calls, kill_at=blow.number, kill_method=blow.method, inside=blow.inside)
                 code = victim.code()
                 in_hand = self._estate.store.in_hand()
             case Request():
                 held = self._fault(blow.operation, when=blow.when, hold=True, skip=blow.number - 1)
-                victim = self._start(act, calls)
+                victim = self._victim(act, calls)
                 wait_until_inside(held, victim)
                 victim.kill()
                 code = victim.code()
@@ -192,7 +192,7 @@ class Campaign:
                 at = let_go(held, operation=None if blow.operation == ANY else blow.operation) or blow.operation
             case _:
                 with self._bell() as bell:
-                    victim = self._start(act, calls, bell=bell.path)
+                    victim = self._victim(act, calls, bell=bell.path)
                     bell.wait(victim)
                     victim.ended(blow.share * self._spans.get(self._span(act), _FIRST_GUESS_SECONDS))
                     victim.kill()
@@ -211,9 +211,10 @@ class Campaign:
         self._settled = calls[-1].use == "reconcile"
         return False
 
+    def _victim(self, act: Act, calls: Sequence[Call], **settings: Any) -> Process:
+        return self._start(act, calls, sabotage=self._sabotage, **settings)
+
     def _start(self, act: Act, calls: Sequence[Call], **settings: Any) -> Process:
-        if settings:
-            settings["sabotage"] = self._sabotage
         return self._estate.start(*calls, limits={**_PATIENCE, **act.deed.operation.limits}, brief=True, **settings)
 
     def _fault(self, request: str, **spec: Any) -> FaultHandle:

@@ -83,8 +83,13 @@ def _room_for_no_third(estate: Estate) -> Sequence[FaultHandle]:
 
 
 def plant_an_orphan(estate: Estate) -> None:
-    """A secret with the stamp of a mint that is over, as a write leaves it that arrived too late."""
-    estate.lab.control.add_secret(estate.app_id, display_name=estate.stamp())
+    """A secret with the stamp of a mint that is over, as a write leaves it that arrived too late.
+
+    An item that only adopted has none: no write of its own can arrive.
+    """
+    stamp = estate.stamp()
+    if stamp is not None:
+        estate.lab.control.add_secret(estate.app_id, display_name=stamp)
 
 
 OPERATIONS: tuple[Operation, ...] = (

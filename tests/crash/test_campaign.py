@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -11,7 +12,7 @@ from tests.crash.estate import AT_ONCE, Estate, Lab, reconcile, rotate
 from tests.crash.invariants import Kind, Violation
 from tests.crash.kills import Commit, Instant, Request
 from tests.crash.older import made_older
-from tests.crash.plans import AIMED_AT, KINDS, TAKEOVERS, plan
+from tests.crash.plans import ADD, AIMED_AT, KINDS, ROTATE, TAKEOVERS, Plan, plan
 from tests.crash.run import run
 from tests.crash.tally import STATES, Tally, told
 from tests.rows import row
@@ -31,14 +32,21 @@ def test_killed_wherever_it_may_be_nothing_is_lost_orphaned_touched_or_stuck(lab
     assert tally.passed, "\n".join(map(told, tally.red))
 
 
-# Without its intent a secret is orphaned, and a password, whose candidate lies in it, is lost.
-@pytest.mark.parametrize(
-    ("name", "kinds"), [("no intent", {Kind.ORPHANED, Kind.LOST}), ("remove all others", {Kind.FOREIGN})]
-)
-def test_a_campaign_with_a_broken_port_is_red(lab: Lab, name: str, kinds: set[Kind]) -> None:
-    tally = run(lab, kills=KILLS, seed=EVERYDAY_SEED, database="sqlite", sabotage=[name], until_red=True, at_once=2)
+# Without its intent a secret is orphaned.
+@pytest.mark.parametrize(("name", "kind"), [("no intent", Kind.ORPHANED), ("remove all others", Kind.FOREIGN)])
+def test_a_campaign_with_a_broken_port_is_red(lab: Lab, name: str, kind: Kind) -> None:
+    """Where the port matters: what a random instant meets differs from run to run, and most kills are elsewhere."""
+    seed = next(seed for seed in itertools.count(EVERYDAY_SEED) if _dies_first_in_a_mint(plan(seed)))
+    tally = run(lab, kills=1, seed=seed, database="sqlite", sabotage=[name], until_red=True, at_once=1)
     assert not tally.passed
-    assert any(tally.broken[kind.value] for kind in kinds)
+    assert tally.broken[kind.value]
+
+
+def _dies_first_in_a_mint(one: Plan) -> bool:
+    """Right after Entra made the secret of a rotation, which is the first that is killed in this life."""
+    act = next(act for act in one.acts if act.blows)
+    inside = Request(number=1, operation=ADD, when="after")
+    return act.deed is ROTATE and act.blows[0] == inside and not (act.faults or one.lag)
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
