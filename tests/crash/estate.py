@@ -168,9 +168,9 @@ class Estate:
     def key_id_of(self, display_name: str) -> str:
         return next(s.key_id for s in self.lab.control.secrets(self.app_id) if s.display_name == display_name)
 
-    def stamp(self) -> str | None:
-        """The display name of a secret that was minted here; None while there is none."""
-        return next((s.display_name for s in self.lab.control.secrets(self.app_id) if s.origin == "minted"), None)
+    def stamps(self) -> list[str]:
+        """The display names of the secrets that were minted here, whether or not they are still alive."""
+        return [s.display_name or "" for s in self.lab.control.secrets(self.app_id) if s.origin == "minted"]
 
     def minted(self) -> list[str]:
         """The keyIds of what was minted here and is still alive."""

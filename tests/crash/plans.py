@@ -209,7 +209,8 @@ ADOPT_ANOTHER = _deed(
     ("insert_adoption", "record_proof", "publish", *_RETIRES),
     (READ, *4 * (OWNERS,), REMOVE),
     weight=2,
-    repeated=frozenset({None, "CredentialNotFound"}),
+    # After a rotation the same secret is gone, or is the item's previous one for a while.
+    repeated=frozenset({None, "CredentialNotFound", "CredentialAlreadyManaged"}),
     adopts=True,
 )
 _CREATED = (*_CHANGE, "insert_item", "finish_retiring")

@@ -38,7 +38,7 @@ def _held(estate: Estate, stage: str) -> str:
 
 def _stamped(mint_id: str = "") -> Callable[[Estate], None]:
     def broken(estate: Estate) -> None:
-        known = estate.stamp()
+        known = estate.stamps()[0]
         estate.lab.control.add_secret(estate.app_id, display_name=known[:-16] + (mint_id or known[-16:]))
 
     return broken

@@ -73,7 +73,7 @@ def test_two_stores_take_turns_after_crashes_of_both(estate: Estate) -> None:
 
 def _look_alikes(estate: Estate) -> dict[str, str]:
     """Display names that are no stamps of a mint of this store, by what is wrong with them."""
-    known = estate.stamp()
+    known = estate.stamps()[0]
     form, number, store_id, item_id, mint_id = known.split("/")
     return {
         "another store": f"{form}/{number}/{SOMEBODY}/{item_id}/{mint_id}",
@@ -110,7 +110,7 @@ def test_hand_made_secrets_that_look_like_ours_stay(estate: Estate) -> None:
 @row("B-31")
 def test_reconcile_removes_exactly_what_its_dry_run_lists(estate: Estate) -> None:
     estate.begin(estate.create())
-    orphan = estate.lab.control.add_secret(estate.app_id, display_name=estate.stamp()).key_id
+    orphan = estate.lab.control.add_secret(estate.app_id, display_name=estate.stamps()[0]).key_id
     before = estate.alive()
     listed = estate.run(Call(use="reconcile", options={"dry_run": True})).ok().results[0].facts["orphans"]
     assert [found["key_id"] for found in listed] == [orphan]

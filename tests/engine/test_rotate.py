@@ -502,3 +502,27 @@ def test_the_new_version_is_described(world: World):
 def test_another_tenants_application_is_not_met(world: World, make_application: MakeApplication, control: Control):
     stranger = control.create_application(name="stranger", tenant=control.create_tenant().tenant_id)
     assert refused(world.create, app_id=stranger.app_id).code == "ApplicationNotFound"
+
+
+@pytest.mark.parametrize(
+    "hours",
+    [
+        {"auto_rotate": True, "rotation_interval": 30, "rotation_hour": 3},
+        {"grace_rotation": True, "grace_rotation_interval": 2, "grace_rotation_hour": 3},
+    ],
+)
+def test_nothing_is_minted_whose_dates_this_machine_cannot_tell(world: World, hours: dict[str, Any]):
+    """A password that Entra has and that cannot become current would lock its user out."""
+    world.create(**hours)
+    world.forget_zone()
+    world.mark()
+    assert refused(world.rotate).code == "TimeZoneInvalid"
+    assert world.writes() == []
+    assert world.versions() == {1: Stage.CURRENT}
+
+
+def test_a_zone_that_no_date_needs_is_not_asked_for(world: World):
+    world.create()
+    world.forget_zone()
+    world.rotate()
+    assert world.describe().versions[-1].stage is Stage.CURRENT

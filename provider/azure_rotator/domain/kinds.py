@@ -154,16 +154,17 @@ def holdings(item: RotatedSecret, target: Target) -> tuple[str, ...]:
     if item.rotator_type is RotatorType.PASSWORD:
         return (lane(item, target),)
     if item.rotator_type is RotatorType.STORAGE_ACCOUNT and item.storage_key_name is not None:
-        account = _account_lane(storage_account(item, target), target)
-        return tuple(f"{account}/{name}" for name in sorted(managed_keys(item)))
+        names = {item.storage_key_name}
+        if item.storage_key_mode is StorageKeyMode.ALTERNATE:
+            names.add(other_key(item.storage_key_name))
+        account = storage_account(item, target)
+        return tuple(key_holding(account, target, name) for name in sorted(names))
     return ()
 
 
-def managed_keys(item: RotatedSecret) -> frozenset[str]:
-    """The keys of its account that a storage item manages."""
-    first = item.storage_key_name or "key1"
-    alternates = item.storage_key_mode is StorageKeyMode.ALTERNATE
-    return frozenset({first, other_key(first)} if alternates else {first})
+def key_holding(account: StorageAccount, target: Target, key_name: str) -> str:
+    """The holding of the item that manages this key of an account in the Target's cloud."""
+    return f"{_account_lane(account, target)}/{key_name.lower()}"
 
 
 def _account_lane(account: StorageAccount, target: Target) -> str:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 
 from azure_rotator.domain.errors import NotFound, Rejected, RotatorError
-from azure_rotator.domain.kinds import CLIENT_SECRETS, managed_keys, storage_account
+from azure_rotator.domain.kinds import CLIENT_SECRETS, key_holding, storage_account
 from azure_rotator.domain.model import ItemState, RotatedSecret, RotatorType, Target
 from azure_rotator.domain.names import MAX_PATH_LENGTH, canonical_path, parse_stamp
 from azure_rotator.domain.ports import Application, Identity, PasswordCredential, StorageAccount
@@ -229,37 +229,20 @@ class Inventory:
     # --- storage accounts
 
     def _of_account(self, target: Target, acting: Identity, account: StorageAccount) -> list[Holding]:
-        managed = self._managed_keys(account, target.azure_cloud)
         named = (target.resource_group_name, target.resource_name) == (account.resource_group, account.name)
         where = ("--resource-group-name", account.resource_group, "--resource-name", account.name)
         explicit = () if named else ("--explicitly-set-sa", "true", *where)
         found = []
         for key in self._c.keys.list_keys(acting, account):
             bare = Holding(place=account.name, holder="storage account", key_id=key.name, created_at=key.created_at)
-            item = managed.get(key.name.lower())
-            if item is not None:
-                found.append(self._with_item(bare, item.item_id))
+            item_id = self._c.uow.holder(key_holding(account, target, key.name))
+            if item_id is not None:
+                found.append(self._with_item(bare, item_id))
                 continue
             kind = ("--target-name", target.name, "--rotator-type", RotatorType.STORAGE_ACCOUNT.value)
             words = (*kind, "--storage-account-key-name", key.name.lower(), *explicit)
             command = shlex.join((*_CREATE, "--name", _path(account.name, key.name), *words))
             found.append(replace(bare, command=command))
-        return found
-
-    def _managed_keys(self, account: StorageAccount, cloud: str) -> dict[str, RotatedSecret]:
-        """By key name; items of any Target may manage keys of an account."""
-        found: dict[str, RotatedSecret] = {}
-        for item in self._c.uow.list_items():
-            target = self._c.uow.find_target(target_id=item.target_id)
-            ours = item.rotator_type is RotatorType.STORAGE_ACCOUNT and item.state is ItemState.ACTIVE
-            if not ours or target is None or target.azure_cloud != cloud:
-                continue
-            try:
-                same = _place_of(storage_account(item, target)) == _place_of(account)
-            except Rejected:
-                continue
-            if same:
-                found |= dict.fromkeys(managed_keys(item), item)
         return found
 
 

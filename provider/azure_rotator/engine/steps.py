@@ -109,6 +109,10 @@ class Steps:
             self._c.uow.mint_settled(work.claim, self._c.clock.now(), refused=False)
 
     def _mint(self, work: Work) -> None:
+        now = self._c.clock.now()
+        # Where this machine does not know the item's zone, nothing is minted that could not become current.
+        both_valid_for(work.item, now)
+        due_at(work.item, now, None, first=False)
         job = self._job(work)
         plan = work.rotator.prepare(job)
         now = self._c.clock.now()
