@@ -278,7 +278,7 @@ KINDS: Mapping[str, Kind] = {
         older="0002",
     ),
     "password by itself": Kind(
-        weight=3,
+        weight=5,
         first=(
             _deed(
                 "take over",
