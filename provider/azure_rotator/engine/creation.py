@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from azure_rotator.domain.due import due_at
 from azure_rotator.domain.errors import Conflict, RotatorError, rejection
 from azure_rotator.domain.kinds import holdings
 from azure_rotator.domain.model import (
@@ -29,7 +30,7 @@ from azure_rotator.engine.context import Context, digest, login_place
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.preflight import Preflight, refuse_unfit
-from azure_rotator.engine.settings import due_at, settings
+from azure_rotator.engine.settings import settings
 from azure_rotator.engine.views import SecretView
 
 Adjust = Callable[[str, Arguments], object]

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import TypedDict
 
 from azure_rotator.domain.calendar import Cadence
+from azure_rotator.domain.due import cadence_of, due_at
 from azure_rotator.domain.kinds import overlap_of, stays_until_the_next
 from azure_rotator.domain.model import AuthMode, GraceTiming, Origin, RotatedSecret, StorageKeyMode, Version
 from azure_rotator.domain.rotation import current_version
-from azure_rotator.domain.schedule import next_rotation_at
 from azure_rotator.engine.arguments import Arguments, days, numbers, optional_bool, optional_int, optional_text, tags
 
 
@@ -47,24 +47,6 @@ class Settings(TypedDict):
     rotation_event_in: tuple[int, ...]
 
 
-def cadence_of(item: RotatedSecret, *, first: bool = False) -> Cadence | None:
-    """How often the item rotates by itself; None: not at all.
-
-    Args:
-        first: It has not been rotated yet: a grace that lies before the due date brings this one forward (3.6).
-    """
-    if item.rotation_interval is None or not (item.auto_rotate and item.enabled):
-        return None
-    brought = item.grace_rotation and item.grace_rotation_timing is GraceTiming.BEFORE and first
-    forward = (item.grace_rotation_interval or 0) if brought else 0
-    return Cadence(
-        interval_days=item.rotation_interval - forward,
-        hour=item.rotation_hour,
-        zone=item.time_zone,
-        offset=None if forward else item.rotation_offset,
-    )
-
-
 def rescheduled(
     before: RotatedSecret, after: RotatedSecret, versions: Sequence[Version], now: datetime
 ) -> RotatedSecret:
@@ -87,28 +69,6 @@ def _counted(item: RotatedSecret, versions: Sequence[Version]) -> datetime | Non
         current.expires_at if current else None,
         first=current is None or current.number <= 1,
         minted=current is not None and current.origin is Origin.MINTED,
-    )
-
-
-def due_at(
-    item: RotatedSecret, last_at: datetime, expires_at: datetime | None, *, first: bool, minted: bool = False
-) -> datetime | None:
-    """The next due instant of an item whose present credential ends at ``expires_at``; None: it has none.
-
-    Args:
-        first: See ``cadence_of``.
-        minted: The present credential was minted, at ``last_at``.
-    """
-    cadence = cadence_of(item, first=first)
-    if cadence is None:
-        return None
-    return next_rotation_at(
-        cadence,
-        last_at=last_at,
-        counted_from=item.counted_from,
-        expires_at=expires_at,
-        overlap_for=overlap_of(item),
-        minted=minted,
     )
 
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.backoff import listed_delay, lone_proof_delay, proof_delay
+from azure_rotator.domain.due import due_at
 from azure_rotator.domain.errors import Forbidden, LeaseLost, NotFound, Rejected, RotatorError, Unavailable
 from azure_rotator.domain.kinds import (
     CLIENT_SECRETS,
@@ -46,7 +47,7 @@ from azure_rotator.domain.rotation import Step
 from azure_rotator.domain.schedule import PUNCTUAL, credential_life, shortened
 from azure_rotator.engine.context import Context, mint_place, target_place
 from azure_rotator.engine.notices import Notices
-from azure_rotator.engine.settings import both_valid_for, due_at
+from azure_rotator.engine.settings import both_valid_for
 from azure_rotator.engine.views import iso
 
 # AADSTS number of a login whose client secret is wrong, was removed, or is not accepted yet.
