@@ -51,6 +51,7 @@ READS = frozenset(
         "list_targets",
         "find_item",
         "list_items",
+        "standings",
         "holder",
         "item_known",
         "has_minted",

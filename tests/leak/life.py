@@ -184,6 +184,8 @@ class Life:
         self._does("mint by reference", world.create, name="/prod/file", target_name="/azure/file")
         self._does("look for what is wrong", world.engine.doctor)
         self._does("list what there is", world.engine.inventory, target=TARGET)
+        self._does("look how fresh it is", world.engine.watch.status)
+        self._does("look what is neglected", world.engine.reports.rules)
 
     def _rotations_that_fail(self) -> None:
         world, workload = self.world, self.workload.app_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import re
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -12,6 +13,7 @@ from azure_rotator.resources.providers import AzureTargetProvider, RotatedSecret
 from tests.pulumi.dynamic_server import UNKNOWN, DynamicServer, Refused
 from tests.rows import row
 
+DAY = timedelta(days=1)
 ROTATED = {"version", "key_id", "last_rotation_date", "next_rotation_date", "expires_at", "status"}
 
 
@@ -44,6 +46,19 @@ def test_check_reports_all_failures_at_once_each_on_its_property(secrets):
         "IntervalOutOfRange: rotation_interval 1.5 is not a whole number of days in 1-365; "
         "hint: set rotation_interval to 1-365"
     )
+
+
+@row("AK-34", "AK-50")
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        *(({"rotation_hour": wrong}, "HourOutOfRange") for wrong in (24, -1, 9.5)),
+        ({"rotation_hour": 9, "time_zone": "Europe/Nowhere"}, "TimeZoneInvalid"),
+    ],
+)
+def test_check_refuses_what_is_no_hour_or_zone(secrets, secret_inputs, given, code):
+    ((name, reason),) = secrets.check({**secret_inputs, **given}).failures
+    assert (name, reason.partition(":")[0]) == (list(given)[-1], code)
 
 
 def test_check_makes_inputs_canonical_and_fills_defaults(secrets, secret_inputs):
@@ -116,6 +131,30 @@ def test_create_of_an_item_mints_one_secret_and_gives_its_wire_format(item, secr
     (minted,) = [s for s in workload.control.secrets(workload.app_id) if s.origin == "minted"]
     assert item.bag["key_id"] == minted.key_id
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", item.bag[n]) for n in ROTATED if n.endswith("_date"))
+
+
+@row("AK-34", "AK-50")
+@pytest.mark.parametrize(("month", "instant"), [(1, "14:00:00Z"), (7, "13:00:00Z")], ids=["January", "July"])
+def test_an_hour_of_a_zone_is_an_output_as_it_was_given(secrets, secret_inputs, target, month, instant):
+    today = datetime.now(UTC).date()
+    due_on = next(day for year in (0, 1) if (day := date(today.year + year, month, 15)) > today + DAY)
+    schedule = {"rotation_interval": (due_on - today).days, "rotation_hour": 9, "time_zone": "America/New_York"}
+    given = {**secret_inputs, **schedule}
+    made = secrets.made(given)
+    # Created after 9 in New York, it is the day after.
+    assert made.bag["next_rotation_date"] in {f"{day}T{instant}" for day in (due_on, due_on + DAY)}
+    read = secrets.read(made.id, made.bag)
+    for bag in (made.bag, read.bag):
+        assert {name: bag[name] for name in schedule} == schedule
+    assert (read.bag["next_rotation_date"], read.inputs) == (made.bag["next_rotation_date"], None)
+    midnight = {**given, "rotation_hour": 0}
+    after = secrets.updated(made.id, made.bag, given, midnight)
+    assert (after.bag["rotation_hour"], after.bag["time_zone"]) == (0, "America/New_York")
+    assert not secrets.diff(after.bag, secrets.check(midnight, midnight).bag).changes
+    assert secrets.read(made.id, after.bag).bag["rotation_hour"] == 0
+    without = {name: value for name, value in midnight.items() if name != "rotation_hour"}
+    none = secrets.updated(made.id, after.bag, midnight, without)
+    assert none.bag.get("rotation_hour") is None
 
 
 def test_a_create_called_again_by_the_same_owner_gives_the_same_item(secrets, secret_inputs, item, workload):

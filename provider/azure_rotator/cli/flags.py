@@ -83,6 +83,27 @@ def version_number(flag: str, text: str | None) -> int | None:
     return int(text)
 
 
+def whole_number(flag: str, text: str | None, *, default: int, most: int) -> int:
+    """A number from 1 to ``most``. Raises: Rejected ``ParameterInvalid``."""
+    if text is None:
+        return default
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if not 1 <= number <= most:
+        raise Rejected("ParameterInvalid", f"{flag} is not in 1-{most}", hint="a whole number", details={"flag": flag})
+    return number
+
+
+def scope_flag() -> Flag:
+    """``--path`` of commands that look at many items."""
+    return Flag(
+        "-p",
+        "--path",
+        "path",
+        metavar="PATH",
+        about="only this item, what lies below this folder, or what fits this with * and ?",
+    )
+
+
 def parameter_flags(subject: Subject, *, update: bool = False) -> list[click.Parameter]:
     """One option for each parameter that the command line has.
 

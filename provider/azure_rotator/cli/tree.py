@@ -95,6 +95,16 @@ TREE = Branch(
         ),
         "get-account-settings": _leaf("Show defaults and bounds of all items.", "items:get_account"),
         "update-account-settings": _leaf("Change defaults and bounds of all items.", "items:update_account"),
+        "status": _leaf("Show how fresh every item is, the worst first.", "watch:status"),
+        "schedule": _leaf("Show when rotations are due, and why.", "watch:schedule"),
+        "report": Branch(
+            summary="What is neglected.",
+            inner={
+                "overdue": _leaf("List what was not rotated.", "reports:overdue"),
+                "unused": _leaf("List what was not read.", "reports:unused"),
+                "rules": _leaf("List every item that breaks a rule.", "reports:rules"),
+            },
+        ),
         "doctor": _leaf("Look for what keeps rotations from working.", "doctor:doctor"),
         "inventory": _leaf("List every secret and key, and who manages it.", "inventory:inventory"),
         "reconcile": _leaf("Finish what was left unfinished; remove orphans.", "operations:reconcile"),

@@ -79,11 +79,18 @@ class DueDate:
     """A due instant to come.
 
     Args:
+        runs_at: When it is rotated: then, or now if that was missed.
         codes: Where it comes from; the first of all may be overdue.
     """
 
     at: datetime
+    runs_at: datetime
     codes: tuple[DueCode, ...]
+
+    @property
+    def counted_from(self) -> datetime:
+        """Where an interval with an hour begins that follows."""
+        return self.at if self.runs_at - self.at <= PUNCTUAL else self.runs_at
 
 
 def cadence_of(item: RotatedSecret, *, first: bool = False) -> Cadence | None:
@@ -160,11 +167,12 @@ def coming(item: RotatedSecret, current: Version | None, now: datetime) -> Itera
     codes = (*(reason.code for reason in _origin(item, current)), *passed)
     life = _life(item, current)
     while True:
-        yield DueDate(at=at, codes=codes)
-        ran_at = max(at, now)
-        item = replace(item, last_rotation_at=ran_at, counted_from=at if ran_at - at <= PUNCTUAL else ran_at)
-        plain = due_at(item, ran_at, None, first=False)
-        following = due_at(item, ran_at, None if life is None else ran_at + life, first=False, minted=life is not None)
+        date = DueDate(at=at, runs_at=max(at, now), codes=codes)
+        yield date
+        item = replace(item, last_rotation_at=date.runs_at, counted_from=date.counted_from)
+        plain = due_at(item, date.runs_at, None, first=False)
+        ends_at = None if life is None else date.runs_at + life
+        following = due_at(item, date.runs_at, ends_at, first=False, minted=life is not None)
         if plain is None or following is None:
             return
         at, codes = following, _codes_of(item, expires_first=following < plain)

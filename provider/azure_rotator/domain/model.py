@@ -361,6 +361,23 @@ class Rotation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How an item stands: beside it what decides about its next rotation. Nothing sealed is in it.
+
+    Args:
+        item: Without ``sealed_login``.
+        current: Its current version, without the value.
+        rotation: Its operation that is not published yet: running, waiting, or parked. There is one at most.
+        versions: How many versions it has that people see.
+    """
+
+    item: RotatedSecret
+    current: Version | None
+    rotation: Rotation | None
+    versions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mint:
     """An attempt to mint, written before it is made: by it a crash or a lost reply is told from a mint that never was.
 

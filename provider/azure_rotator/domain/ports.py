@@ -22,6 +22,7 @@ from azure_rotator.domain.model import (
     Mint,
     RotatedSecret,
     Rotation,
+    Standing,
     Target,
     TargetVersion,
     Version,
@@ -575,6 +576,11 @@ class UnitOfWork(Protocol):
 
     def list_items(self, *, target_id: str | None = None) -> Sequence[RotatedSecret]:
         """All, in any state, by name."""
+        ...
+
+    def standings(self, *, prefix: str = "", after: str = "", limit: int = 1_000) -> Sequence[Standing]:
+        """Up to ``limit`` items that are ``active`` or ``deleting``, by name, in one statement: of those whose names
+        begin with ``prefix`` the next ones after the name ``after``."""
         ...
 
     def holder(self, holding: str) -> str | None:

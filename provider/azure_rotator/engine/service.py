@@ -17,10 +17,12 @@ from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.inventory import Inventory, Stock
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.reconcile import Reconcile
+from azure_rotator.engine.reports import Reports
 from azure_rotator.engine.runner import Runner
 from azure_rotator.engine.secrets import Secrets
 from azure_rotator.engine.targets import Targets
 from azure_rotator.engine.views import Reconciliation
+from azure_rotator.engine.watch import Watch
 
 
 class Engine:
@@ -31,6 +33,8 @@ class Engine:
         secrets: Use cases of Rotated Secrets.
         folders: Use cases of folders.
         account: The account's settings.
+        watch: How fresh items are, and when they are due.
+        reports: What was not rotated, and what was not read.
         runner: ``run(rotation_id)``, for whoever dispatches.
     """
 
@@ -44,6 +48,8 @@ class Engine:
         self.secrets = Secrets(context, foreground)
         self.folders = Folders(context)
         self.account = Accounts(context)
+        self.watch = Watch(context)
+        self.reports = Reports(context, self.watch)
         self._reconcile = Reconcile(context, foreground, Drift(context, foreground, Items(context, foreground)))
 
     @property

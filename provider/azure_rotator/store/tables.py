@@ -333,6 +333,7 @@ UNPUBLISHED = and_(
 OPEN_DELETE = and_(rotations.c.trigger == _word(Trigger.DELETE), OPEN)
 NAMED = items.c.state != _word(ItemState.UNDOING)
 HELD = versions.c.stage != _word(Stage.REVOKED)
+IS_CURRENT = versions.c.stage == _word(Stage.CURRENT)
 
 
 def _rule(name: str, *columns: Column[Any], where: ColumnElement[bool] | None = None) -> str:
@@ -345,7 +346,7 @@ ITEM_NAME = _rule("uq_items_name", items.c.name, where=NAMED)
 VERSION_NUMBER = _rule(
     "uq_versions_number", versions.c.item_id, versions.c.number, where=versions.c.stage != _word(Stage.ABANDONED)
 )
-ONE_CURRENT = _rule("uq_versions_current", versions.c.item_id, where=versions.c.stage == _word(Stage.CURRENT))
+ONE_CURRENT = _rule("uq_versions_current", versions.c.item_id, where=IS_CURRENT)
 KEY_ID = _rule("uq_versions_key_id", versions.c.key_id_lower, where=HELD)
 HOLDING = _rule("uq_holdings_holding", holdings.c.holding)
 IDEMPOTENCY_KEY = _rule("uq_rotations_idempotency_key", rotations.c.idempotency_key)

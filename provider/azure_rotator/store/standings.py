@@ -1,0 +1,65 @@
+"""Items beside what decides about their next rotation: one statement a page, however many items there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, RowMapping, and_, func, select
+
+from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, Stage, Standing, Version
+from azure_rotator.store import tables
+from azure_rotator.store.column_types import Sealed, by_code_point
+from azure_rotator.store.connect import Database
+from azure_rotator.store.tables import items, rotations, versions
+
+# Sealed values are for nobody here, and by far the largest part of a row.
+_ITEM, _VERSION, _ROTATION = (
+    tuple(column for column in tables.columns_of(table, model) if not isinstance(column.type, Sealed))
+    for table, model in ((items, RotatedSecret), (versions, Version), (rotations, Rotation))
+)
+_BEYOND_EVERY_NAME = "\U0010ffff"
+
+
+class StandingRows:
+    """The part of the unit of work about how items stand."""
+
+    _db: Database
+
+    def standings(self, *, prefix: str = "", after: str = "", limit: int = 1_000) -> Sequence[Standing]:
+        name = by_code_point(items.c.name)
+        every = versions.alias()
+        seen = and_(every.c.item_id == items.c.item_id, every.c.number > 0, every.c.stage != Stage.ABANDONED)
+        kept = select(func.count()).select_from(every).where(seen).scalar_subquery()
+        # The conditions of two unique indexes, word for word: each finds one row at most, by its index.
+        current = and_(versions.c.item_id == items.c.item_id, tables.IS_CURRENT)
+        unpublished = and_(rotations.c.item_id == items.c.item_id, tables.UNPUBLISHED)
+        statement = (
+            select(*_labelled("item", _ITEM), *_labelled("version", _VERSION), *_labelled("rotation", _ROTATION))
+            .add_columns(kept.label("versions_kept"))
+            .select_from(items.outerjoin(versions, current).outerjoin(rotations, unpublished))
+            .where(items.c.state.in_([ItemState.ACTIVE, ItemState.DELETING]), name > after, name >= prefix)
+            .where(name < prefix + _BEYOND_EVERY_NAME)
+            .order_by(name)
+            .limit(limit)
+        )
+        with self._db.reading() as connection:
+            return [_standing(row) for row in connection.execute(statement).mappings()]
+
+
+def _labelled(prefix: str, columns: Sequence[Column[Any]]) -> list[ColumnElement[Any]]:
+    return [column.label(f"{prefix}/{column.name}") for column in columns]
+
+
+def _part(row: RowMapping, prefix: str, columns: Sequence[Column[Any]]) -> dict[str, Any]:
+    return {column.name: row[f"{prefix}/{column.name}"] for column in columns}
+
+
+def _standing(row: RowMapping) -> Standing:
+    version, rotation = _part(row, "version", _VERSION), _part(row, "rotation", _ROTATION)
+    return Standing(
+        item=RotatedSecret(**_part(row, "item", _ITEM)),
+        current=Version(**version, sealed_value=None) if version["version_id"] is not None else None,
+        rotation=Rotation(**rotation) if rotation["rotation_id"] is not None else None,
+        versions=row["versions_kept"],
+    )
