@@ -48,7 +48,7 @@ def unused(call: Invocation, /, days: str | None, path: str | None) -> None:
 
 
 @command(
-    about="List every item that breaks a rule. Besides what `report overdue` lists: "
+    about="List every item that breaks a rule: overdue, not rotated within the hour after it was due; "
     f"rotation-overdue: not rotated for {ROTATION_OVERDUE_DAYS} days; stale: for {STALE_DAYS}; auto-rotate-off; "
     f"too-many-versions: more than {MANY_VERSIONS}; description-missing; tags-missing; unused and never-read: not read "
     f"for {UNUSED_DAYS} days. It ends with 0, whatever it finds.",

@@ -96,8 +96,9 @@ class Reports:
         return self._report(NOT_READ, path, days=days, unused_days=days)
 
     def rules(self, *, path: str | None = None) -> Report:
-        """Items that break any rule, each with its own number of days. Raises as ``overdue``."""
-        return self._report(frozenset(Rule), path, days=None)
+        """Items that break a rule, each with its own number of days. Not merely new ones that were never rotated: they
+        may be well. Raises as ``overdue``."""
+        return self._report(frozenset(Rule) - {Rule.NEVER_ROTATED}, path, days=None)
 
     def _report(
         self,
