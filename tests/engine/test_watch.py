@@ -119,6 +119,16 @@ def test_a_graceful_schedule_is_the_table_of_both(world: World, timing: str, day
     assert brought is (timing == "before")
 
 
+def test_a_grace_ends_at_its_hour_though_the_rotation_is_late_by_hours(world: World):
+    grace = {"grace_rotation": True, "grace_rotation_interval": 10}
+    due = world.create(**SCHEDULE, rotation_hour=9, **grace).item.next_rotation_at
+    assert due is not None
+    world.clock.advance(seconds=(due - world.clock.now()).total_seconds() + 7_200)
+    found = world.engine.watch.schedule(name=ITEM, count=2)
+    assert [one.at for one in found.dates] == [due, due + 30 * DAY]
+    assert found.previous_until == (due + 10 * DAY, due + 40 * DAY)
+
+
 def test_without_a_date_of_its_own_the_old_one_stays_until_the_next(world: World):
     world.create(**SCHEDULE, grace_rotation=True)
     found = world.engine.watch.schedule(name=ITEM, count=2)
