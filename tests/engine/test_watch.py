@@ -120,7 +120,7 @@ def test_a_graceful_schedule_is_the_table_of_both(world: World, timing: str, day
 
 
 def test_a_grace_ends_at_its_hour_though_the_rotation_is_late_by_hours(world: World):
-    grace = {"grace_rotation": True, "grace_rotation_interval": 10}
+    grace: dict[str, Any] = {"grace_rotation": True, "grace_rotation_interval": 10}
     due = world.create(**SCHEDULE, rotation_hour=9, **grace).item.next_rotation_at
     assert due is not None
     world.clock.advance(seconds=(due - world.clock.now()).total_seconds() + 7_200)
