@@ -268,6 +268,7 @@ def test_the_unused_report_has_what_nobody_reads(shelf: Terminal):
     assert shelf.told("report", "unused", "--days", "96", "--path", "prod/well", "--json").json["items"] == []
 
 
+@row("B-27")
 def test_the_rules_are_told_of_every_item_that_breaks_one(shelf: Terminal):
     found = {item["item_name"]: item for item in shelf.told("report", "rules", "--json").json["items"]}
     codes = {name: [one["code"] for one in item["findings"]] for name, item in found.items()}

@@ -9,6 +9,7 @@ import pytest
 
 from azure_rotator.domain.model import Stage, Standing
 from azure_rotator.domain.neglect import Rule, neglects
+from tests.rows import row
 from tests.unit.domain import samples
 from tests.unit.domain.samples import NOW
 
@@ -32,6 +33,7 @@ def broken(versions: int = 3, *, stale_days: int = 90, unused_days: int = 30, **
     return [one.rule.value for one in neglects(standing, NOW, stale_days=stale_days, unused_days=unused_days)]
 
 
+@row("B-17", "B-27")
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
