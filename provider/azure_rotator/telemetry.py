@@ -117,7 +117,7 @@ class Redactor:
 class _Logger(Protocol):
     """As much of a structlog logger as an observer needs."""
 
-    def debug(self, event: str, **fields: object) -> None: ...
+    def log(self, level: int, event: str, **fields: object) -> None: ...
 
 
 class StructlogObserver:
@@ -142,11 +142,17 @@ class StructlogObserver:
         self._logger: _Logger | None = None
 
     def note(self, event: str, **fields: object) -> None:
-        if not logging.getLogger(_LOGGER).isEnabledFor(logging.DEBUG):
+        self._log(logging.DEBUG, event, fields)
+
+    def tell(self, event: str, **fields: object) -> None:
+        self._log(logging.INFO, event, fields)
+
+    def _log(self, level: int, event: str, fields: Mapping[str, object]) -> None:
+        if not logging.getLogger(_LOGGER).isEnabledFor(level):
             return
         if self._logger is None:
             self._logger = _structlog_logger(self._redactor)
-        self._logger.debug(event, **fields)
+        self._logger.log(level, event, **fields)
 
     def say(self, message: str) -> None:
         line = self._redactor.text(message)

@@ -44,7 +44,12 @@ from azure_rotator.rotators.user_password import UserPasswordRotator
 
 if TYPE_CHECKING:
     from azure_rotator.crypto.keyring import Key
+    from azure_rotator.scheduler.loop import Scheduler
     from azure_rotator.store.opening import StoreMeta
+
+
+SCHEDULER = "scheduler"
+"""Who it is in the audit log."""
 
 
 class SystemClock:
@@ -72,6 +77,9 @@ class SilentObserver:
     """Nobody watches."""
 
     def note(self, event: str, **fields: object) -> None:
+        """Nothing."""
+
+    def tell(self, event: str, **fields: object) -> None:
         """Nothing."""
 
     def say(self, message: str) -> None:
@@ -206,6 +214,27 @@ def open_engine(
         yield engine
     finally:
         uow.close()
+
+
+@contextmanager
+def open_scheduler(settings: Settings, *, observer: Observer, workers: int, poll: timedelta) -> Iterator[Scheduler]:
+    """A scheduler on a store that exists; its engine is closed at the end.
+
+    Args:
+        workers: How many operations at once.
+        poll: See ``Scheduler``.
+    """
+    from azure_rotator.dispatch.rows import RowsDispatcher
+    from azure_rotator.scheduler.loop import Scheduler
+
+    with open_engine(settings, who=SCHEDULER, observer=observer, new_store=False) as engine:
+        yield Scheduler(
+            engine,
+            lambda run, bell: RowsDispatcher(run, workers=workers, bell=bell),
+            clock=SystemClock(),
+            observer=observer,
+            poll=poll,
+        )
 
 
 _engines: dict[tuple[Settings, str], Engine] = {}

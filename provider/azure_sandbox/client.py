@@ -146,7 +146,9 @@ class Control(StorageControl, UserControl, IdentityControl):
 
     def advance(self, by: float | str) -> datetime:
         """Move the clock by seconds or ``2h``, ``1d12h`` (negative: back) and return the new instant."""
-        return parse_instant(self.request("POST", "/clock", {"advance": str(by)})["now"])
+        return parse_instant(
+            self.request("POST", "/clock", {"advance": by if isinstance(by, str) else f"{by:f}"})["now"]
+        )
 
     def set_clock(self, to: datetime) -> datetime:
         """Make the clock show ``to``, an aware instant."""

@@ -226,7 +226,7 @@ ADOPT_BY_ITSELF = _deed(
     adopts=True,
 )
 _TAKE_OVER = ("insert_item", "write_audit")
-_KEYS = (LIST_KEYS, LOOK, LOOK, REGENERATE, REGENERATE, PROVE_KEY)
+_KEYS = (LIST_KEYS, LOOK, LOOK, REGENERATE, REGENERATE, PROVE_KEY, PROVE_KEY)
 ROTATE_KEY = _deed("rotate", lambda e: [rotate()], (*_BEGIN, *_MINTS, "finish_retiring"), _KEYS)
 _ROTATE_PASSWORD = (*_BEGIN, *_MINTS, "finish_retiring")
 DELETE_ROW = _deed("delete", lambda e: [delete()], ("begin_delete", "claim", "drop_item"), (TOKEN,), repeated=_GONE)

@@ -55,6 +55,9 @@ READS = frozenset(
         "holder",
         "item_known",
         "has_minted",
+        "unplanned",
+        "due",
+        "next_due",
         "versions",
         "audit_lines",
         "events",
@@ -282,6 +285,9 @@ class LogObserver:
 
     def note(self, event: str, **fields: object) -> None:
         self._log.info("%s %r", event, fields)
+
+    def tell(self, event: str, **fields: object) -> None:
+        self.note(event, **fields)
 
     def say(self, message: str) -> None:
         self._log.info("%s", message)

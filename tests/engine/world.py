@@ -26,6 +26,7 @@ import pytest
 from azure_rotator.cloud import ArmStorageKeys, EntraLogin, EntraUsers, GraphDirectory
 from azure_rotator.config import Settings
 from azure_rotator.crypto.keyring import create_key_file, make_key
+from azure_rotator.dispatch.rows import RowsDispatcher
 from azure_rotator.domain.errors import RotatorError
 from azure_rotator.domain.model import AuditLine, Rotation, RotationState, Stage, Version
 from azure_rotator.domain.ports import Claim, Clock, Directory, Observer, StorageKeys, UnitOfWork, Users
@@ -33,6 +34,7 @@ from azure_rotator.domain.rotation import MOVES
 from azure_rotator.engine.context import Limits
 from azure_rotator.engine.service import Engine
 from azure_rotator.engine.views import RotationResult, SecretView
+from azure_rotator.scheduler.loop import POLL, Scheduler, Served
 from azure_rotator.store import opening
 from azure_rotator.wiring import make_engine, open_store
 from azure_sandbox.testing import Control, JournalEntry
@@ -99,6 +101,9 @@ class Notes:
     def note(self, event: str, **fields: object) -> None:
         self.noted.append((event, fields))
 
+    def tell(self, event: str, **fields: object) -> None:
+        self.noted.append((event, fields))
+
     def say(self, message: str) -> None:
         self.said.append(message)
 
@@ -112,6 +117,8 @@ class Notes:
 _FENCED = frozenset(
     {
         "resume",
+        "park",
+        "withdraw",
         "begin_minting",
         "mint_settled",
         "store_pending",
@@ -308,6 +315,29 @@ class World:
 
     def rotate(self, name: str = ITEM, *, engine: Engine | None = None, **options: Any) -> RotationResult:
         return (engine or self.engine).secrets.rotate(name=name, **options)
+
+    def scheduler(self, *, engine: Engine | None = None, workers: int = 2, poll: timedelta = POLL) -> Scheduler:
+        """A replica, on threads of its own; another ``engine`` is another process."""
+        return Scheduler(
+            engine or self.engine,
+            lambda run, bell: RowsDispatcher(run, workers=workers, bell=bell),
+            clock=self.clock,
+            observer=cast(Observer, self.notes),
+            poll=poll,
+        )
+
+    def tick(self, *, engine: Engine | None = None) -> Served:
+        """A scheduler that is started now, and ends when nothing is due."""
+        return self.scheduler(engine=engine).once()
+
+    def days_later(self, days: float, *, engine: Engine | None = None) -> Served:
+        self.clock.advance(days=days)
+        return self.tick(engine=engine)
+
+    def published_at(self, name: str = ITEM) -> list[datetime]:
+        """When each version became current, from the second on."""
+        lines = [line for line in self.engine.audit(name=name, action="rotate_item") if line.result == "ok"]
+        return [line.at for line in lines]
 
     def locked_store(self, *_: object, **__: object) -> Callable[[], None]:
         """A ``before`` of the store: the method meets another program's lock until the driver gives up."""

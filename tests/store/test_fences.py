@@ -27,6 +27,8 @@ FENCED: dict[str, Step] = {
     ),
     "record_proof": lambda s: s.store.record_proof(s.claim, successes=1, refusal=None, next_attempt_at=LATER, at=LATER),
     "publish": lambda s: s.store.publish(s.claim, samples.publication(s.item, s.pending, s.current)),
+    "park": lambda s: s.store.park(s.claim, LATER, LATER),
+    "withdraw": lambda s: s.store.withdraw(s.claim, LATER),
     "begin_retiring": lambda s: s.store.begin_retiring(s.claim, LATER),
     "cut_short": lambda s: s.store.cut_short(s.claim, [s.current.version_id], LATER),
     "record_absence": lambda s: s.store.record_absence(

@@ -145,6 +145,7 @@ MODEL: dict[str, tuple[type[Any], Table]] = {
     "Account": (Account, tables.account),
 }
 ONLY_THE_STORES = {"versions.key_id_lower", "rotations.worker", "rotations.lease_until"} | {
+    "items.scheduled_for",
     "audit.sequence",
     "events.sequence",
     "account.account_id",

@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
@@ -32,7 +33,9 @@ from azure_rotator.domain.parameters import Subject, validate
 from azure_rotator.domain.schedule import duration_seconds
 
 if TYPE_CHECKING:
+    from azure_rotator.domain.ports import Observer
     from azure_rotator.engine.service import Engine
+    from azure_rotator.scheduler.loop import Scheduler
 
 P = ParamSpec("P")
 
@@ -66,17 +69,30 @@ class Invocation:
             new_store: Make the store where there is none.
         """
         settings = self.settings()
-        level = "debug" if self.console.debug else telemetry.level_of(os.environ)
-        self._check_gateway()
-        from azure_rotator.wiring import open_engine
+        with self._logging() as observer:
+            from azure_rotator.wiring import open_engine
 
+            with open_engine(settings, who=who_am_i(os.environ), observer=observer, new_store=new_store) as engine:
+                yield engine
+
+    @contextmanager
+    def scheduler(self, *, workers: int, poll: timedelta) -> Iterator[Scheduler]:
+        """The scheduler on the store that the settings lead to; it tells what it does, unless asked to be quieter."""
+        settings = self.settings()
+        with self._logging(default="info") as observer:
+            from azure_rotator.wiring import open_scheduler
+
+            with open_scheduler(settings, observer=observer, workers=workers, poll=poll) as scheduler:
+                yield scheduler
+
+    @contextmanager
+    def _logging(self, default: str | None = None) -> Iterator[Observer]:
+        level = "debug" if self.console.debug else telemetry.level_of(os.environ) or default
+        self._check_gateway()
         redactor = self.console.redactor
         observer = telemetry.StructlogObserver(say_to=self.console.say, warn_to=self.console.warn, redactor=redactor)
-        with (
-            telemetry.logging_to(self.console.log_stream(), level, redactor),
-            open_engine(settings, who=who_am_i(os.environ), observer=observer, new_store=new_store) as engine,
-        ):
-            yield engine
+        with telemetry.logging_to(self.console.log_stream(), level, redactor):
+            yield observer
 
     def settings(self) -> Settings:
         """What the environment and ``--timeout`` say.

@@ -107,6 +107,10 @@ TREE = Branch(
         ),
         "doctor": _leaf("Look for what keeps rotations from working.", "doctor:doctor"),
         "inventory": _leaf("List every secret and key, and who manages it.", "inventory:inventory"),
+        "scheduler": Branch(
+            summary="Rotation between deploys.",
+            inner={"run": _leaf("Rotate what is due, again and again or once.", "scheduler:run")},
+        ),
         "reconcile": _leaf("Finish what was left unfinished; remove orphans.", "operations:reconcile"),
         "db": Branch(
             summary="The store as a whole.",

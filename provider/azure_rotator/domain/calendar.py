@@ -48,6 +48,15 @@ def zone_named(name: str) -> ZoneInfo:
     )
 
 
+def is_zone(name: str) -> bool:
+    """Whether this machine knows the zone."""
+    try:
+        zone_named(name)
+    except Rejected:
+        return False
+    return True
+
+
 def at_hour(day: date, hour: int, zone: ZoneInfo) -> datetime:
     """The instant, in UTC, at which the clocks of a zone show a full hour of a day; see the module for the odd ones."""
     wall = datetime.combine(day, time(hour), tzinfo=zone)

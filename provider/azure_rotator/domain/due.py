@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from azure_rotator.domain.calendar import Cadence
+from azure_rotator.domain.calendar import Cadence, is_zone
 from azure_rotator.domain.errors import Rejected
 from azure_rotator.domain.kinds import CLIENT_SECRETS, overlap_of
 from azure_rotator.domain.model import (
@@ -133,6 +133,21 @@ def due_at(
         overlap_for=overlap_of(item),
         minted=minted,
     )
+
+
+def parked_until(item: RotatedSecret, now: datetime) -> datetime | None:
+    """The first due date after ``now`` of an item whose rotation failed for good; None: it has none.
+
+    Where this machine does not know the item's zone, which may be the very failure, the interval is counted in UTC.
+    """
+    cadence, at = cadence_of(item), item.next_rotation_at
+    if cadence is None or at is None:
+        return None
+    if not is_zone(cadence.zone):
+        cadence = replace(cadence, zone="UTC")
+    while at <= now:
+        at = cadence.after(at)
+    return at
 
 
 def reasons(

@@ -335,6 +335,8 @@ class Rotation:
         revoke_now: Its publication retires the previous one at once (``rotate-secret --revoke-now``).
         closed: ``failed`` with nothing left to clean up and nothing to resume (a failed create, a refused delete).
         due_at: Of an automatic one the due instant that it serves.
+        parked: ``failed``, cleaned up, and not tried again before ``next_attempt_at``: the item's next due date, or
+            ``NEVER``, until somebody asks for it.
     """
 
     rotation_id: str
@@ -358,6 +360,7 @@ class Rotation:
     mint_id: str | None = None
     revoke_now: bool = False
     due_at: datetime | None = None
+    parked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

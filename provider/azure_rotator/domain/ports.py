@@ -736,9 +736,46 @@ class UnitOfWork(Protocol):
         permit is not needed. Returns: whether it was so."""
         ...
 
+    # the scheduler's part of the journal
+    def unplanned(self, now: datetime, limit: int) -> Sequence[tuple[RotatedSecret, Target]]:
+        """Items that are due, and whose rotation nobody has planned yet, the longest due first; with their Targets, of
+        deleted ones what is left."""
+        ...
+
+    def plan(self, rotations: Sequence[Rotation], events: Sequence[Event]) -> Sequence[Rotation]:
+        """Insert those that serve an item's present due instant and that nobody inserted before, each at a slot of its
+        budget (``domain.budget``), in one transaction. Where the item has an unpublished rotation, that one serves it.
+        With each its event, by item.
+        Returns: What was inserted, with ``next_attempt_at``."""
+        ...
+
+    def due(self, now: datetime, limit: int) -> Sequence[str]:
+        """Ids of open rotations that are due and that nobody works on, the longest due first, one a lane: the others of
+        a lane have to wait for it."""
+        ...
+
+    def postpone_paused(self, now: datetime) -> int:
+        """What is due and whose tenant, subscription or object is asked to pause, is due at slots after the pause: so
+        that a crowd neither is looked at in vain nor comes back at once. Returns: how many."""
+        ...
+
+    def next_due(self) -> datetime | None:
+        """When the next item is due or the next open rotation goes on, perhaps long ago; None: never."""
+        ...
+
     # the fenced state changes of a rotation
-    def resume(self, claim: Claim, at: datetime) -> None:
-        """``failed`` and parked -> ``planned``: same operation, ``attempts`` 0, ``next_attempt_at`` = ``at``."""
+    def resume(self, claim: Claim, at: datetime, *, due_at: datetime | None = ..., by_hand: bool = ...) -> None:
+        """``failed`` -> ``planned``: same operation, ``attempts`` 0, ``next_attempt_at`` = ``at``; it serves ``due_at``
+        from now on. ``by_hand``: the schedule no longer asks for it, a person does."""
+        ...
+
+    def park(self, claim: Claim, until: datetime, at: datetime) -> None:
+        """``failed`` and cleaned up: ``parked``, with ``next_attempt_at`` = ``until``."""
+        ...
+
+    def withdraw(self, claim: Claim, at: datetime) -> None:
+        """-> ``failed`` and closed: the schedule asked for it and no longer does. Should it ask for the same due
+        instant again, that is another rotation."""
         ...
 
     def begin_minting(self, claim: Claim, at: datetime, mint: Mint) -> None:
@@ -1054,10 +1091,39 @@ class Checker(Protocol):
 # --- watching -----------------------------------------------------------------------------------------------------
 
 
+class Dispatcher(Protocol):
+    """Who calls ``run(rotation_id)`` for what is due: at least once each; twice, at once or late does no harm."""
+
+    @property
+    def in_hand(self) -> int:
+        """How many operations are being worked on, as far as this process knows."""
+        ...
+
+    @property
+    def room(self) -> int:
+        """How many more it takes now."""
+        ...
+
+    def submit(self, rotation_ids: Sequence[str]) -> None:
+        """Have these worked on; what there is no room for, or is in hand already, is left out: the rows are the truth,
+        and it is named again."""
+        ...
+
+    def close(self) -> None:
+        """Take no more, and return when nothing is in hand."""
+        ...
+
+
 class Observer(Protocol):
     """Logs and progress. Fields are ids, paths, states and instants; a credential is never passed."""
 
-    def note(self, event: str, **fields: object) -> None: ...
+    def note(self, event: str, **fields: object) -> None:
+        """What helps to find a fault."""
+        ...
+
+    def tell(self, event: str, **fields: object) -> None:
+        """What an operator follows: which rotation began, ended or failed, and why."""
+        ...
 
     def say(self, message: str) -> None:
         """A line for the person who waits in the foreground."""

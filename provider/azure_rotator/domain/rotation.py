@@ -4,6 +4,8 @@
                   |          |          |
                   +----------+----------+--> failed: cleaned up, then parked (resumable) or, for a create, undone
 
+What a schedule asked for is withdrawn, as long as nothing is minted, when the schedule no longer asks for it.
+
 A delete is an operation too: ``planned`` while it removes what is not current (it can still be called off),
 ``retiring`` from the commit before the current credential's removal, ``done`` when the item is gone. It ends the item's
 other operations; one that is called off gives those that still have a credential to retire back to ``published``.
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from azure_rotator.domain.kinds import Retention, proofs_in_a_row
@@ -37,6 +39,9 @@ from azure_rotator.domain.model import (
 PROOF_DEADLINE = timedelta(minutes=5)
 ABSENT_READS_IN_A_ROW = 3
 ABSENT_READ_SPACING = timedelta(seconds=1)
+NEVER = datetime.max.replace(tzinfo=UTC, microsecond=0)
+"""The next attempt of what waits for a person."""
+SCHEDULED = frozenset({Trigger.AUTOMATIC, Trigger.CATCH_UP})
 
 MOVES: dict[RotationState, frozenset[RotationState]] = {
     RotationState.PLANNED: frozenset(
@@ -70,7 +75,10 @@ class Step(StrEnum):
     CLOSE = "close"  # nothing to retire: done
     REMOVE_ABANDONED = "remove-abandoned"
     DROP_ITEM = "drop-item"  # the end of a failed create, and of a delete
+    PARK = "park"  # nothing is left to clean up: until the next due date, or somebody asks
     PARKED = "parked"
+    RESUME = "resume"  # its next due date has come
+    WITHDRAW = "withdraw"  # the schedule no longer asks for it
     DELETE_REST = "delete-rest"  # a delete: everything but the current credential
     DELETE_CURRENT = "delete-current"
     ENDED = "ended"
@@ -84,16 +92,16 @@ def next_step(rotation: Rotation, item: RotatedSecret | None, versions: Sequence
     if rotation.state is RotationState.DONE or rotation.closed or item is None:
         return Step.ENDED
     if rotation.next_attempt_at > now:
-        return Step.WAIT
+        return Step.PARKED if rotation.parked else Step.WAIT
     if rotation.trigger is Trigger.DELETE_VERSION:
         return Step.RETIRE if doomed_version(rotation, versions) else Step.CLOSE
     if rotation.trigger is Trigger.DELETE:
         return Step.DELETE_REST if rotation.state is RotationState.PLANNED else Step.DELETE_CURRENT
     match rotation.state:
-        case RotationState.PLANNED:
-            return Step.MINT
-        case RotationState.MINTING:
-            return Step.RECOVER if rotation.mint_uncertain else Step.MINT
+        case RotationState.MINTING if rotation.mint_uncertain:
+            return Step.RECOVER
+        case RotationState.PLANNED | RotationState.MINTING:
+            return Step.MINT if _is_wanted(rotation, item, now) else Step.WITHDRAW
         case RotationState.MINTED | RotationState.PROVING:
             return Step.PUBLISH if rotation.confirmations >= proofs_in_a_row(item) else Step.PROVE
         case RotationState.PUBLISHED:
@@ -101,11 +109,25 @@ def next_step(rotation: Rotation, item: RotatedSecret | None, versions: Sequence
         case RotationState.RETIRING:
             return Step.RETIRE if to_retire(rotation, versions) else Step.CLOSE
         case RotationState.FAILED:
-            if any(v.stage is Stage.ABANDONED and v.rotation_id == rotation.rotation_id for v in versions):
-                return Step.REMOVE_ABANDONED
-            if rotation.mint_uncertain:
-                return Step.RECOVER
-            return Step.DROP_ITEM if item.state is ItemState.UNDOING else Step.PARKED
+            return _after_failure(rotation, item, versions, now)
+
+
+def _after_failure(rotation: Rotation, item: RotatedSecret, versions: Sequence[Version], now: datetime) -> Step:
+    if abandoned_version(rotation, versions):
+        return Step.REMOVE_ABANDONED
+    if rotation.mint_uncertain:
+        return Step.RECOVER
+    if item.state is ItemState.UNDOING:
+        return Step.DROP_ITEM
+    if not _is_wanted(rotation, item, now):
+        return Step.WITHDRAW
+    return Step.RESUME if rotation.parked else Step.PARK
+
+
+def _is_wanted(rotation: Rotation, item: RotatedSecret, now: datetime) -> bool:
+    """Whether whoever asked for it still does: a person, or the schedule."""
+    due_at = item.next_rotation_at
+    return rotation.trigger not in SCHEDULED or (item.enabled and due_at is not None and due_at <= now)
 
 
 def pending_version(rotation: Rotation, versions: Sequence[Version]) -> Version | None:

@@ -82,6 +82,8 @@ class Foreground:
             if rotation.closed:
                 raise failure or _stored_failure(rotation)
             now = self._c.clock.now()
+            if rotation.parked and (rotation.next_attempt_at > now or not resume):
+                raise failure or _stored_failure(rotation)
             if rotation.next_attempt_at > now:
                 if not self._wait_for(rotation, end):
                     return self._get(rotation_id)

@@ -21,6 +21,7 @@ from azure_rotator.domain.model import (
 )
 from azure_rotator.domain.names import canonical_path
 from azure_rotator.domain.ports import Adoption
+from azure_rotator.domain.rotation import NEVER
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.targets import expect_store, target_not_found, unknown_to_this_store
@@ -45,6 +46,7 @@ class Items:
     def view(self, item: RotatedSecret) -> SecretView:
         target = self._c.uow.find_target(target_id=item.target_id)
         pending = [r.next_attempt_at for r in self._c.uow.open_rotations(item_id=item.item_id)]
+        pending = [at for at in pending if at != NEVER]
         return SecretView(
             item=item,
             target_name=target.name if target else "",

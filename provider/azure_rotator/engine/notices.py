@@ -1,5 +1,6 @@
 """What people are told when rotations fail, and when they work again: rows of the outbox (features 3.8).
 
+    due ── nobody looked for longer than the window ──> rotation-overdue, and one catch-up
     works ── fails ──> rotated-secret-failure, once a day while it lasts ── works ──> rotation-recovered, …-success
                             └── parked ──> rotation-parked
 
@@ -14,11 +15,13 @@ from datetime import timedelta
 from azure_rotator.domain.errors import RotatorError
 from azure_rotator.domain.model import Event, RotatedSecret, Rotation, RotatorStatus, Trigger
 from azure_rotator.engine.context import Context
+from azure_rotator.engine.views import iso
 
 SUCCESS = "rotated-secret-success"
 FAILURE = "rotated-secret-failure"
 PARKED = "rotation-parked"
 RECOVERED = "rotation-recovered"
+OVERDUE = "rotation-overdue"
 
 _AGAIN_AFTER = timedelta(days=1)
 _QUIET = frozenset({Trigger.CREATE, Trigger.DELETE, Trigger.DELETE_VERSION})
@@ -52,6 +55,11 @@ class Notices:
             *self.failed(rotation, item, error),
             self._c.event(rotation, item, PARKED, text, None, error.code),
         )
+
+    def overdue(self, rotation: Rotation, item: RotatedSecret) -> Event:
+        """Of a rotation that begins late, because nobody looked when it was due."""
+        text = f"it was due at {iso(rotation.due_at)}, and no scheduler ran; it is caught up now"
+        return self._c.event(rotation, item, OVERDUE, text, None)
 
     def published(self, rotation: Rotation, item: RotatedSecret, version: int) -> tuple[Event, ...]:
         """Of a publication."""

@@ -15,7 +15,7 @@ from azure_rotator.domain.errors import LeaseLost, NotFound, RotatorError
 from azure_rotator.domain.kinds import CLIENT_SECRETS, lane
 from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, RotationState
 from azure_rotator.domain.ports import Identity, LaneClaim
-from azure_rotator.domain.rotation import UNPUBLISHED, current_version
+from azure_rotator.domain.rotation import NEVER, UNPUBLISHED, current_version
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.drift import Drift
 from azure_rotator.engine.foreground import Foreground
@@ -122,7 +122,7 @@ class Reconcile:
             **facts,
             "state_after": after.state.value,
             "next_attempt_at": None
-            if ended
+            if ended or after.next_attempt_at == NEVER
             else iso(max(after.next_attempt_at, paused_until or after.next_attempt_at)),
         }
 

@@ -9,16 +9,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from types import TracebackType
 
 from azure_rotator.domain import rotation as machine
+from azure_rotator.domain.due import parked_until
 from azure_rotator.domain.errors import LeaseLost, RotatorError
+from azure_rotator.domain.model import RotatedSecret, Rotation
 from azure_rotator.domain.ports import Claim
 from azure_rotator.domain.rotation import Step
+from azure_rotator.domain.schedule import PUNCTUAL
 from azure_rotator.engine.context import Context, explained
 from azure_rotator.engine.failures import Failures
 from azure_rotator.engine.steps import Steps, Work
+
+# Steps that are one commit and no work.
+_OF_THE_ROW = frozenset({Step.PARK, Step.RESUME, Step.WITHDRAW})
 
 
 class Ending(StrEnum):
@@ -29,6 +36,7 @@ class Ending(StrEnum):
     PARKED = "parked"
     ENDED = "ended"
     LOST = "lost"  # another process took it over
+    STOPPED = "stopped"  # this process ends; whoever comes next goes on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +45,12 @@ class Outcome:
 
     Args:
         error: What failed in this run, if something did; safe to show.
+        path: The item's; empty where it is not known.
     """
 
     ending: Ending
     error: RotatorError | None = None
+    path: str = ""
 
 
 class Runner:
@@ -51,20 +61,28 @@ class Runner:
         self._steps = Steps(context)
         self._failures = Failures(context)
 
-    def run(self, rotation_id: str, *, resume: bool = False, force: bool = False) -> Outcome:
+    def run(
+        self,
+        rotation_id: str,
+        *,
+        resume: bool = False,
+        force: bool = False,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
         """Work on the operation until it waits, ends or fails.
 
         Args:
             rotation_id: The operation.
-            resume: Take a parked operation up again (a manual rotation).
+            resume: Somebody asks for it: take a parked operation up again, and one that the schedule gave up.
             force: A delete drops the item although Azure refuses, and names what it leaves behind.
+            stopping: Whether the process is to end: asked before each step, so that another one can go on at once.
         """
         claim = self._c.uow.claim(rotation_id, self._c.worker, self._c.clock.now())
         if claim is None:
             return Outcome(ending=Ending.BUSY)
         try:
             with _Heartbeat(lambda: self._c.uow.extend(claim), self._c.limits.heartbeat_seconds):
-                return self._loop(claim, resume=resume, force=force)
+                return self._loop(claim, resume=resume, force=force, stopping=stopping)
         except LeaseLost:
             return Outcome(ending=Ending.LOST)
         finally:
@@ -77,25 +95,29 @@ class Runner:
             # What this run came to matters more; the lease runs out by itself.
             self._c.observer.note("lease not released", rotation_id=claim.rotation_id, code=failed.code)
 
-    def _loop(self, claim: Claim, *, resume: bool, force: bool) -> Outcome:
+    def _loop(self, claim: Claim, *, resume: bool, force: bool, stopping: Callable[[], bool]) -> Outcome:
         error: RotatorError | None = None
+        path = ""
         while True:
+            if stopping():
+                return Outcome(ending=Ending.STOPPED, error=error, path=path)
             now = self._c.clock.now()
             rotation = self._c.uow.get_rotation(claim.rotation_id)
             if rotation is None:
-                return Outcome(ending=Ending.ENDED, error=error)
+                return Outcome(ending=Ending.ENDED, error=error, path=path)
             item = self._c.uow.find_item(item_id=rotation.item_id)
+            path = item.name if item else path
             versions = tuple(self._c.uow.versions(rotation.item_id)) if item else ()
             step = machine.next_step(rotation, item, versions, now)
             if step is Step.ENDED or item is None:
-                return Outcome(ending=Ending.ENDED, error=error)
+                return Outcome(ending=Ending.ENDED, error=error, path=path)
             if step is Step.WAIT:
-                return Outcome(ending=Ending.WAITING, error=error)
+                return Outcome(ending=Ending.WAITING, error=error, path=path)
             if step is Step.PARKED:
-                if not resume or error is not None:
-                    return Outcome(ending=Ending.PARKED, error=error)
-                self._c.uow.resume(claim, now)
-                resume = False
+                return Outcome(ending=Ending.PARKED, error=error, path=path)
+            if step in _OF_THE_ROW:
+                asked, resume = resume and error is None, False
+                self._decide(step, claim, rotation, item, now, asked=asked)
                 continue
             self._c.observer.note("step", rotation_id=rotation.rotation_id, path=item.name, step=step.value)
             try:
@@ -117,6 +139,20 @@ class Runner:
                 if self._fatal_to_the_store(failed):
                     raise
                 self._failures.record(claim, rotation, item, versions, failed, force=force)
+
+    def _decide(
+        self, step: Step, claim: Claim, rotation: Rotation, item: RotatedSecret, now: datetime, *, asked: bool
+    ) -> None:
+        """What needs no Azure: whether a rotation that failed, or that nobody needs any more, goes on, and when."""
+        if asked:
+            self._c.uow.resume(claim, now, by_hand=step is Step.WITHDRAW)
+        elif step is Step.RESUME:
+            late = now - rotation.next_attempt_at
+            self._c.uow.resume(claim, now, due_at=rotation.next_attempt_at if late <= PUNCTUAL else None)
+        elif step is Step.PARK:
+            self._c.uow.park(claim, parked_until(item, now) or machine.NEVER, now)
+        else:
+            self._c.uow.withdraw(claim, now)
 
     @staticmethod
     def _fatal_to_the_store(error: RotatorError) -> bool:

@@ -16,6 +16,7 @@ from azure_rotator.engine.folders import Folders
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.inventory import Inventory, Stock
 from azure_rotator.engine.items import Items
+from azure_rotator.engine.planning import Planner
 from azure_rotator.engine.reconcile import Reconcile
 from azure_rotator.engine.reports import Reports
 from azure_rotator.engine.runner import Runner
@@ -36,11 +37,13 @@ class Engine:
         watch: How fresh items are, and when they are due.
         reports: What was not rotated, and what was not read.
         runner: ``run(rotation_id)``, for whoever dispatches.
+        planner: What is due, for the scheduler.
     """
 
     def __init__(self, context: Context) -> None:
         self._c = context
         self.runner = Runner(context)
+        self.planner = Planner(context)
         foreground = Foreground(context, self.runner)
         self._checks = Checks(context)
         self._inventory = Inventory(context)

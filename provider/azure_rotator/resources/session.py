@@ -64,6 +64,9 @@ class _Terminal:
     def note(self, event: str, **fields: object) -> None:
         """Nothing: that is for logs."""
 
+    def tell(self, event: str, **fields: object) -> None:
+        """Nothing: that is for logs."""
+
     def say(self, message: str) -> None:
         sys.stderr.write(f"azure-rotator: {message}\n")
 

@@ -134,7 +134,7 @@ class Leases:
             .values(not_before=until)
         )
         with self._db.writing() as connection:
-            _ensure_permit(connection, lane)
+            ensure_permit(connection, lane)
             connection.execute(statement)
 
     def paused_until(self, lane: str, tenant_id: str | None) -> datetime | None:
@@ -147,7 +147,7 @@ class Leases:
         until = pause_end(connection, lane, tenant_id)
         if until is not None and until > now:
             return None
-        _ensure_permit(connection, lane)
+        ensure_permit(connection, lane)
         statement = (
             update(permits)
             .where(permits.c.lane == lane, is_free(permits.c.lease_until))
@@ -161,7 +161,8 @@ def _holds_permit(claim: Claim | LaneClaim) -> ColumnElement[bool]:
     return and_(permits.c.lane == claim.lane, permits.c.fence == claim.permit_fence, permits.c.worker == claim.worker)
 
 
-def _ensure_permit(connection: Connection, lane: str) -> None:
+def ensure_permit(connection: Connection, lane: str) -> None:
+    """Make the lane's row, if there is none."""
     # The two databases spell it alike, SQLAlchemy has it per dialect.
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     connection.execute(insert(permits).values(lane=lane, fence=0).on_conflict_do_nothing())
@@ -181,7 +182,9 @@ def take_up_failed(connection: Connection, item_ids: Select[tuple[str]], at: dat
     connection.execute(
         update(rotations)
         .where(failed, rotations.c.state == RotationState.FAILED, rotations.c.mint_uncertain.is_(False), ~left)
-        .values(state=RotationState.PLANNED, attempts=0, confirmations=0, next_attempt_at=at, updated_at=at)
+        .values(
+            state=RotationState.PLANNED, parked=False, attempts=0, confirmations=0, next_attempt_at=at, updated_at=at
+        )
     )
     waits_for_its_time = rotations.c.state == RotationState.PUBLISHED
     connection.execute(

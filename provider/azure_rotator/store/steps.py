@@ -49,11 +49,33 @@ class Steps:
 
     # --- up to the publication
 
-    def resume(self, claim: Claim, at: datetime) -> None:
+    def resume(self, claim: Claim, at: datetime, *, due_at: datetime | None = None, by_hand: bool = False) -> None:
+        asked: dict[str, Any] = {"trigger": Trigger.MANUAL} if by_hand else {}
         with self._db.writing() as connection:
             self._advance(
-                connection, claim, at, state=RotationState.PLANNED, confirmations=0, attempts=0, next_attempt_at=at
+                connection,
+                claim,
+                at,
+                state=RotationState.PLANNED,
+                parked=False,
+                confirmations=0,
+                attempts=0,
+                next_attempt_at=at,
+                due_at=due_at,
+                **asked,
             )
+
+    def park(self, claim: Claim, until: datetime, at: datetime) -> None:
+        with self._db.writing() as connection:
+            self._advance(connection, claim, at, parked=True, next_attempt_at=until)
+
+    def withdraw(self, claim: Claim, at: datetime) -> None:
+        freed = rotations.c.idempotency_key + "/" + rotations.c.rotation_id
+        with self._db.writing() as connection:
+            item_id, _ = self._advance(
+                connection, claim, at, state=RotationState.FAILED, closed=True, idempotency_key=freed
+            )
+            connection.execute(update(items).where(items.c.item_id == item_id).values(scheduled_for=None))
 
     def begin_minting(self, claim: Claim, at: datetime, mint: Mint) -> None:
         with self._db.writing() as connection:

@@ -199,6 +199,8 @@ items = Table(
     Column("rotation_offset", Integer),
     Column("rotation_event_in", Numbers, nullable=False, server_default="[]"),
     Column("counted_from", Instant),
+    # The due instant for which the scheduler last planned a rotation: another one is to be planned when it differs.
+    Column("scheduled_for", Instant),
 )
 
 # What an item manages besides client secrets, whose keyIds are ruled by ``uq_versions_key_id``: a key of a storage
@@ -238,6 +240,7 @@ rotations = Table(
     Column("mint_id", ID),
     Column("revoke_now", Boolean, nullable=False, server_default=false()),
     Column("due_at", Instant),
+    Column("parked", Boolean, nullable=False, server_default=false()),
 )
 
 # One row per attempt to mint, written before the attempt: what a stamp names.
@@ -281,6 +284,8 @@ permits = Table(
     Column("lease_until", Double),
     Column("not_before", Instant),
     Column("fence", Integer, nullable=False),
+    # Of a tenant or subscription: up to when its budget of requests is spoken for, in seconds since 1970.
+    Column("booked_until", Double),
 )
 
 audit = Table(
@@ -331,6 +336,13 @@ UNPUBLISHED = and_(
     ),
 )
 OPEN_DELETE = and_(rotations.c.trigger == _word(Trigger.DELETE), OPEN)
+# An item whose schedule runs, and what it is due for is not planned yet.
+UNPLANNED = and_(
+    items.c.state == _word(ItemState.ACTIVE),
+    items.c.enabled.is_(true()),
+    items.c.next_rotation_at.is_not(None),
+    or_(items.c.scheduled_for.is_(None), items.c.scheduled_for != items.c.next_rotation_at),
+)
 NAMED = items.c.state != _word(ItemState.UNDOING)
 HELD = versions.c.stage != _word(Stage.REVOKED)
 IS_CURRENT = versions.c.stage == _word(Stage.CURRENT)
@@ -358,6 +370,9 @@ EVENT_ID = _rule("uq_events_event_id", events.c.event_id)
 
 Index("ix_rotations_due", rotations.c.next_attempt_at, sqlite_where=OPEN, postgresql_where=OPEN)
 Index("ix_rotations_lane", rotations.c.lane, rotations.c.next_attempt_at, sqlite_where=OPEN, postgresql_where=OPEN)
+Index("ix_items_unplanned", items.c.next_rotation_at, sqlite_where=UNPLANNED, postgresql_where=UNPLANNED)
+PAUSED = permits.c.not_before.is_not(None)
+Index("ix_permits_paused", permits.c.not_before, sqlite_where=PAUSED, postgresql_where=PAUSED)
 Index("ix_rotations_item", rotations.c.item_id)
 Index("ix_items_target", items.c.target_id)
 Index("ix_versions_item", versions.c.item_id)

@@ -12,6 +12,7 @@ from azure_rotator.store.folders import FolderRows
 from azure_rotator.store.items import ItemRows
 from azure_rotator.store.journal import JournalRows
 from azure_rotator.store.leases import Leases
+from azure_rotator.store.planning import Planning
 from azure_rotator.store.standings import StandingRows
 from azure_rotator.store.steps import Steps
 from azure_rotator.store.targets import TargetRows
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from azure_rotator.domain.ports import UnitOfWork
 
 
-class SqlUnitOfWork(TargetRows, ItemRows, StandingRows, FolderRows, AccountRows, AuditRows, JournalRows, Leases, Steps):
+class SqlUnitOfWork(
+    TargetRows, ItemRows, StandingRows, FolderRows, AccountRows, AuditRows, JournalRows, Leases, Planning, Steps
+):
     """Implements ``ports.UnitOfWork``: one method per state change, each one transaction. Safe to share by threads.
 
     Opened by ``opening.open_store``::

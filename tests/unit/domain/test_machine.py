@@ -170,6 +170,8 @@ class Life(RuleBasedStateMachine):
             case Step.DROP_ITEM:
                 assert not any(name.endswith(operation.rotation_id) for name in self.azure.values())
                 self._drop(operation, state=RotationState.FAILED, closed=True)
+            case Step.PARK:
+                self._set(operation, parked=True, next_attempt_at=machine.NEVER)
             case Step.DELETE_REST | Step.DELETE_CURRENT:
                 self._delete(operation, step, outcome)
             case _:
@@ -310,7 +312,14 @@ class Life(RuleBasedStateMachine):
         found = self._unpublished()
         operation = found[0] if found else self._insert(Trigger.MANUAL)
         if next_step(operation, self.item, self.versions, self.now) is Step.PARKED:
-            self._set(operation, state=RotationState.PLANNED, next_attempt_at=self.now, attempts=0, confirmations=0)
+            self._set(
+                operation,
+                state=RotationState.PLANNED,
+                parked=False,
+                next_attempt_at=self.now,
+                attempts=0,
+                confirmations=0,
+            )
         self._run(operation.rotation_id, trouble)
 
     @precondition(
@@ -356,7 +365,7 @@ class Life(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
 
-    @precondition(lambda self: self._open())
+    @precondition(lambda self: not all(operation.parked for operation in self._open()))
     @rule()
     def something_is_due(self) -> None:
         self.now = max(self.now, min(r.next_attempt_at for r in self._open()))

@@ -44,14 +44,14 @@ SECOND = timedelta(seconds=1)
         ),
         pytest.param({"state": "retiring"} | REPLACED, [PREVIOUS], Step.RETIRE, id="retiring: remove"),
         pytest.param({"state": "retiring"} | REPLACED, [version(1, Stage.REVOKED)], Step.CLOSE, id="it is removed"),
-        pytest.param({"state": "failed"}, [CURRENT], Step.PARKED, id="failed: parked"),
+        pytest.param({"state": "failed"}, [CURRENT], Step.PARK, id="failed: nothing is left to clean up"),
         pytest.param(
             {"state": "failed"}, [CURRENT, ABANDONED], Step.REMOVE_ABANDONED, id="failed: remove what it made"
         ),
         pytest.param(
             {"state": "failed"},
             [CURRENT, version(2, Stage.ABANDONED, rotation_id=id_of(8))],
-            Step.PARKED,
+            Step.PARK,
             id="failed: what another made is not its own",
         ),
         pytest.param(
@@ -77,6 +77,53 @@ SECOND = timedelta(seconds=1)
 def test_the_next_step(facts: dict[str, Any], versions: Sequence[Version], expected: Step):
     facts["state"] = RotationState(facts["state"])
     assert next_step(rotation(**facts), item(), versions, NOW) is expected
+
+
+LATER, EARLIER = NOW + SECOND, NOW - SECOND
+
+
+@row("F56", "F62")
+@pytest.mark.parametrize(
+    ("facts", "schedule", "expected"),
+    [
+        pytest.param({"state": "planned"}, {"next_rotation_at": NOW}, Step.MINT, id="it is due"),
+        pytest.param({"state": "planned"}, {"next_rotation_at": LATER}, Step.WITHDRAW, id="not any more"),
+        pytest.param({"state": "planned"}, {"next_rotation_at": None}, Step.WITHDRAW, id="auto-rotate is off"),
+        pytest.param(
+            {"state": "planned"}, {"next_rotation_at": NOW, "enabled": False}, Step.WITHDRAW, id="it is disabled"
+        ),
+        pytest.param({"state": "minting"}, {"next_rotation_at": LATER}, Step.WITHDRAW, id="nothing was made"),
+        pytest.param(
+            {"state": "minting", "mint_uncertain": True}, {"next_rotation_at": LATER}, Step.RECOVER, id="look first"
+        ),
+        pytest.param({"state": "minted"}, {"next_rotation_at": None}, Step.PROVE, id="what is minted comes to its end"),
+        pytest.param({"state": "failed"}, {"next_rotation_at": EARLIER}, Step.PARK, id="failed: until the next date"),
+        pytest.param({"state": "failed"}, {"next_rotation_at": None}, Step.WITHDRAW, id="failed, and nobody needs it"),
+        pytest.param(
+            {"state": "failed", "parked": True, "next_attempt_at": LATER},
+            {"next_rotation_at": EARLIER},
+            Step.PARKED,
+            id="parked: the next date is to come",
+        ),
+        pytest.param(
+            {"state": "failed", "parked": True, "next_attempt_at": NOW},
+            {"next_rotation_at": EARLIER},
+            Step.RESUME,
+            id="parked: the next date has come",
+        ),
+    ],
+)
+@pytest.mark.parametrize("trigger", [Trigger.AUTOMATIC, Trigger.CATCH_UP])
+def test_what_the_schedule_asked_for_goes_on_while_it_does(
+    trigger: Trigger, facts: dict[str, Any], schedule: dict[str, Any], expected: Step
+):
+    asked = rotation(**{**facts, "state": RotationState(facts["state"]), "trigger": trigger})
+    assert next_step(asked, item(**schedule), [CURRENT, PENDING], NOW) is expected
+
+
+@pytest.mark.parametrize("state", [RotationState.PLANNED, RotationState.FAILED])
+def test_what_a_person_asked_for_needs_no_schedule(state: RotationState):
+    assert next_step(rotation(state=state), item(next_rotation_at=None), [CURRENT], NOW) is not Step.WITHDRAW
 
 
 @pytest.mark.parametrize(

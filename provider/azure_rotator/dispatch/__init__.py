@@ -1,0 +1,1 @@
+"""Who calls ``run(rotation_id)``: adapters of ``domain.ports.Dispatcher``."""

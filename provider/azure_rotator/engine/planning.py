@@ -1,0 +1,89 @@
+"""A rotation for each item whose time has come: one row a due instant, whoever looks, however often.
+
+What was missed while nobody looked is caught up once: the next due date is counted when a rotation is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from azure_rotator.domain.due import LATE
+from azure_rotator.domain.errors import Rejected
+from azure_rotator.domain.kinds import lane
+from azure_rotator.domain.model import Event, RotatedSecret, Rotation, RotationState, Target, Trigger
+from azure_rotator.engine.context import Context
+from azure_rotator.engine.notices import Notices
+from azure_rotator.engine.views import iso
+
+_BATCH = 500
+
+
+class Planner:
+    """The use case."""
+
+    def __init__(self, context: Context) -> None:
+        self._c = context
+        self._notices = Notices(context)
+
+    def plan_due(self) -> int:
+        """Plan what is due now. Returns: how many rotations were planned."""
+        planned = 0
+        while True:
+            now = self._c.clock.now()
+            found = [
+                (item, self._rotation(item, target, item.next_rotation_at, now))
+                for item, target in self._c.uow.unplanned(now, _BATCH)
+                if item.next_rotation_at is not None
+            ]
+            late = [self._overdue(item, rotation) for item, rotation in found if rotation.trigger is Trigger.CATCH_UP]
+            inserted = self._c.uow.plan([rotation for _, rotation in found], late) if found else ()
+            names = {item.item_id: item.name for item, _ in found}
+            for rotation in inserted:
+                self._c.observer.tell(
+                    "rotation planned",
+                    rotation_id=rotation.rotation_id,
+                    path=names[rotation.item_id],
+                    trigger=rotation.trigger.value,
+                    due_at=iso(rotation.due_at),
+                    start_at=iso(rotation.next_attempt_at),
+                )
+            planned += len(inserted)
+            if len(found) < _BATCH:
+                return planned
+
+    def due(self, limit: int) -> Sequence[str]:
+        """Operations to run now, the longest due first; whatever is asked to pause waits for the end of its pause."""
+        now = self._c.clock.now()
+        self._c.uow.postpone_paused(now)
+        return self._c.uow.due(now, limit)
+
+    def goes_on_at(self, rotation_ids: Collection[str]) -> datetime | None:
+        """When the first of these that are still open goes on; None: none of them does."""
+        found = [r for r in map(self._c.uow.get_rotation, rotation_ids) if r is not None]
+        going_on = [r.next_attempt_at for r in found if r.state is not RotationState.DONE and not r.closed]
+        return min(going_on, default=None)
+
+    def _rotation(self, item: RotatedSecret, target: Target, due_at: datetime, now: datetime) -> Rotation:
+        return Rotation(
+            rotation_id=self._c.new_id(),
+            item_id=item.item_id,
+            lane=_lane(item, target),
+            trigger=Trigger.AUTOMATIC if now - due_at <= LATE else Trigger.CATCH_UP,
+            state=RotationState.PLANNED,
+            idempotency_key=f"{item.item_id}/due/{iso(due_at)}",
+            created_at=now,
+            updated_at=now,
+            next_attempt_at=now,
+            due_at=due_at,
+        )
+
+    def _overdue(self, item: RotatedSecret, rotation: Rotation) -> Event:
+        return self._notices.overdue(rotation, item)
+
+
+def _lane(item: RotatedSecret, target: Target) -> str:
+    try:
+        return lane(item, target)
+    except Rejected:  # an account that its Target no longer names: the rotation says so when it runs
+        return f"item:{target.target_id}:{item.item_id}"

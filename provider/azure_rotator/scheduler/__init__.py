@@ -1,0 +1,1 @@
+"""Interval-based rotation between deploys."""

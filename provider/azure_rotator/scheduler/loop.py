@@ -1,0 +1,168 @@
+"""The scheduler: plan what is due, hand it to the dispatcher, look again.
+
+    due items ──plan──> rows ──due──> dispatcher ──run──> engine's runner ──> waits are columns again
+
+Nothing is kept in memory that matters: any number of replicas may do this at once, and one that dies loses nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from azure_rotator.domain.errors import RotatorError
+from azure_rotator.domain.ports import Clock, Dispatcher, Observer
+from azure_rotator.engine.runner import Ending, Outcome
+from azure_rotator.engine.service import Engine
+
+POLL = timedelta(seconds=1)
+_LONGEST_PAUSE = timedelta(seconds=30)
+# One call to rotate what is due waits for proofs, and not for what backs off.
+_PATIENCE = timedelta(seconds=20)
+
+
+@dataclass(slots=True)
+class Served:
+    """What came of the runs so far.
+
+    Args:
+        planned: Rotations that began because they were due.
+        endings: How many runs came to which end.
+        failed: Codes of what failed.
+    """
+
+    planned: int = 0
+    endings: Counter[Ending] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+
+
+class Scheduler:
+    """The companion process.
+
+    Args:
+        engine: On the store whose items are rotated.
+        make_dispatcher: Given what to run, and a bell to ring whenever there is room again.
+        poll: How long to wait where nothing is due: what other processes plan is seen that late at most.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        make_dispatcher: Callable[[Callable[[str], None], threading.Event], Dispatcher],
+        *,
+        clock: Clock,
+        observer: Observer,
+        poll: timedelta = POLL,
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._observer = observer
+        self._poll = poll
+        self._bell = threading.Event()
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._left: set[str] = set()  # somebody else was faster: not looked at again before the next poll
+        self._broken: set[str] = set()  # met a fault of ours, which would only repeat itself
+        self._touched: set[str] = set()
+        self.served = Served()
+        self._dispatcher = make_dispatcher(self._run_one, self._bell)
+
+    def run(self) -> None:
+        """Rotate until ``stop`` is called. The store may be away for a while: it is asked again and again."""
+        self._observer.tell("scheduler started", store_id=self._engine.store_id)
+        failures = 0
+        rang = False
+        while not self._stopping.is_set():
+            self._bell.clear()
+            if not rang:
+                self._forget_left()
+            try:
+                saturated = self._tick()
+                failures = 0
+            except RotatorError as failed:
+                failures += 1
+                saturated = False
+                self._observer.tell("store not usable", code=failed.code, message=failed.message, hint=failed.hint)
+            pause = self._poll * min(2**failures, _LONGEST_PAUSE // self._poll or 1)
+            rang = self._bell.wait(None if saturated else pause.total_seconds())
+        self._dispatcher.close()
+        self._observer.tell("scheduler stopped", in_hand=self._dispatcher.in_hand)
+
+    def once(self) -> Served:
+        """Plan and run what is due now, to where it has to wait for longer than a proof may take.
+
+        Raises:
+            RotatorError: The store could not be used.
+        """
+        while not self._stopping.is_set():
+            self._bell.clear()
+            self._tick()
+            if self._dispatcher.in_hand:
+                self._bell.wait()
+            elif not self._wait_for_proofs():
+                break
+        self._dispatcher.close()
+        return self.served
+
+    def stop(self) -> None:
+        """End soon: the step in hand is finished, what comes after it is left to whoever comes next."""
+        self._stopping.set()
+        self._bell.set()
+
+    def _tick(self) -> bool:
+        """Returns: whether there is no room, so that the next look has to wait for a worker."""
+        planned = self._engine.planner.plan_due()
+        room = self._dispatcher.room
+        in_hand = self._dispatcher.in_hand
+        with self._lock:
+            self.served.planned += planned
+            left = self._left | self._broken
+        if room:
+            found = self._engine.planner.due(room + in_hand + len(left))
+            self._dispatcher.submit([rotation_id for rotation_id in found if rotation_id not in left])
+        return self._dispatcher.room == 0
+
+    def _wait_for_proofs(self) -> bool:
+        """Returns: whether something of what this process began goes on soon, and is due now."""
+        now = self._clock.now()
+        goes_on_at = self._engine.planner.goes_on_at(self._touched)
+        if goes_on_at is None or goes_on_at - now > _PATIENCE:
+            return False
+        self._clock.wait_until(goes_on_at)
+        self._forget_left()
+        return True
+
+    def _forget_left(self) -> None:
+        with self._lock:
+            self._left.clear()
+
+    def _run_one(self, rotation_id: str) -> None:
+        """One operation, on a thread of the dispatcher."""
+        try:
+            outcome = self._engine.runner.run(rotation_id, stopping=self._stopping.is_set)
+        except RotatorError as failed:
+            outcome = Outcome(ending=Ending.LOST, error=failed)
+        except Exception as fault:  # noqa: BLE001 - one operation's fault must not end the others
+            with self._lock:
+                self._broken.add(rotation_id)
+            self._observer.tell("internal error", rotation_id=rotation_id, error=type(fault).__name__, exc_info=fault)
+            return
+        with self._lock:
+            self._touched.add(rotation_id)
+            self.served.endings[outcome.ending] += 1
+            if outcome.ending in {Ending.BUSY, Ending.LOST}:
+                self._left.add(rotation_id)
+            if outcome.error is not None:
+                self.served.failed[outcome.error.code] += 1
+        self._tell(rotation_id, outcome)
+
+    def _tell(self, rotation_id: str, outcome: Outcome) -> None:
+        about = {"rotation_id": rotation_id, "path": outcome.path, "ending": outcome.ending.value}
+        if outcome.error is not None:
+            error = outcome.error
+            self._observer.tell("rotation failed", **about, code=error.code, message=error.message, hint=error.hint)
+        elif outcome.ending is not Ending.BUSY:
+            self._observer.tell("rotation went on", **about)

@@ -1,0 +1,210 @@
+"""What the scheduler reads and plans: rotations that are due, one row each, however many replicas look."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from azure_rotator.domain.budget import Budget, budget_of, slots
+from azure_rotator.domain.model import Event, RotatedSecret, Rotation, Target
+from azure_rotator.domain.rotation import NEVER
+from azure_rotator.store import audit as audit_rows
+from azure_rotator.store.connect import Database
+from azure_rotator.store.leases import ensure_permit, is_free
+from azure_rotator.store.tables import (
+    OPEN,
+    PAUSED,
+    UNPLANNED,
+    UNPUBLISHED,
+    columns_of,
+    items,
+    permits,
+    rotations,
+    targets,
+    values_of,
+)
+
+_ITEM = columns_of(items, RotatedSecret)
+_TARGET = columns_of(targets, Target)
+_T = TypeVar("_T")
+
+
+class Planning:
+    """The part of the unit of work about what is due."""
+
+    _db: Database
+
+    def unplanned(self, now: datetime, limit: int) -> Sequence[tuple[RotatedSecret, Target]]:
+        due = (
+            select(items.c.item_id)
+            .where(UNPLANNED, items.c.next_rotation_at <= now)
+            .order_by(items.c.next_rotation_at, items.c.item_id)
+            .limit(limit)
+        )
+        whole = (
+            select(*_labelled("item", _ITEM), *_labelled("target", _TARGET))
+            .join_from(items, targets, items.c.target_id == targets.c.target_id)
+            .where(items.c.item_id.in_(due))
+            .order_by(items.c.next_rotation_at, items.c.item_id)
+        )
+        with self._db.reading() as connection:
+            rows = connection.execute(whole).mappings().all()
+        return [(RotatedSecret(**_part("item", row)), Target(**_part("target", row))) for row in rows]
+
+    def plan(self, planned: Sequence[Rotation], events: Sequence[Event]) -> Sequence[Rotation]:
+        told = {event.item_id: event for event in events}
+        by_item = {rotation.item_id: rotation for rotation in planned}
+        # In one order: two replicas that plan the same cannot lock crosswise.
+        locked = (
+            select(items.c.item_id, items.c.next_rotation_at, targets.c.tenant_id)
+            .join_from(items, targets, items.c.target_id == targets.c.target_id)
+            .where(UNPLANNED, items.c.item_id.in_(by_item))
+            .order_by(items.c.item_id)
+            .with_for_update(of=items, skip_locked=True)
+        )
+        with self._db.writing() as connection:
+            found = {row.item_id: row for row in connection.execute(locked)}
+            mine = [r for r in planned if r.item_id in found and found[r.item_id].next_rotation_at == r.due_at]
+            served = set(
+                connection.execute(
+                    select(rotations.c.item_id).where(
+                        UNPUBLISHED, rotations.c.item_id.in_([rotation.item_id for rotation in mine])
+                    )
+                ).scalars()
+            )
+            fresh = [rotation for rotation in mine if rotation.item_id not in served]
+            fresh = _at_slots(connection, [(r, found[r.item_id].tenant_id) for r in fresh])
+            if fresh:
+                connection.execute(insert(rotations), [values_of(rotation) for rotation in fresh])
+                audit_rows.add_events(connection, [told[r.item_id] for r in fresh if r.item_id in told])
+            if mine:
+                connection.execute(
+                    update(items)
+                    .where(items.c.item_id == bindparam("which"))
+                    .values(scheduled_for=bindparam("served_at")),
+                    [{"which": r.item_id, "served_at": r.due_at} for r in mine],
+                )
+        return fresh
+
+    def due(self, now: datetime, limit: int) -> Sequence[str]:
+        place = func.row_number().over(
+            partition_by=rotations.c.lane, order_by=(rotations.c.next_attempt_at, rotations.c.created_at)
+        )
+        ready = (
+            select(rotations.c.rotation_id, rotations.c.next_attempt_at, place.label("place"))
+            .join_from(rotations, permits, permits.c.lane == rotations.c.lane, isouter=True)
+            .where(
+                OPEN,
+                rotations.c.next_attempt_at <= now,
+                is_free(rotations.c.lease_until),
+                is_free(permits.c.lease_until),
+                or_(permits.c.not_before.is_(None), permits.c.not_before <= now),
+            )
+            .subquery()
+        )
+        statement = select(ready.c.rotation_id).where(ready.c.place == 1).order_by(ready.c.next_attempt_at).limit(limit)
+        with self._db.reading() as connection:
+            return list(connection.execute(statement).scalars())
+
+    def postpone_paused(self, now: datetime) -> int:
+        active = (
+            select(permits.c.lane, permits.c.not_before)
+            .where(PAUSED, permits.c.not_before > now)
+            .order_by(permits.c.not_before.desc())
+        )
+        with self._db.reading() as connection:
+            paused = connection.execute(active).all()
+        return sum(self._postpone(row.lane, row.not_before, now) for row in paused)
+
+    def next_due(self) -> datetime | None:
+        going_on = select(func.min(rotations.c.next_attempt_at)).where(OPEN, rotations.c.next_attempt_at < NEVER)
+        beginning = select(func.min(items.c.next_rotation_at)).where(UNPLANNED)
+        with self._db.reading() as connection:
+            found = [connection.execute(statement).scalar_one() for statement in (going_on, beginning)]
+        return min((at for at in found if at is not None), default=None)
+
+    def _postpone(self, pause: str, until: datetime, now: datetime) -> int:
+        with self._db.writing() as connection:
+            waiting = connection.execute(_due_in(pause, now)).all()
+            for row, at in _slots(connection, [(row, row.lane, row.tenant_id) for row in waiting], until):
+                connection.execute(
+                    update(rotations)
+                    .where(rotations.c.rotation_id == row.rotation_id, is_free(rotations.c.lease_until))
+                    .values(next_attempt_at=at)
+                )
+        return len(waiting)
+
+
+def _due_in(pause: str, now: datetime) -> Select[tuple[str, str, str | None]]:
+    """What is due of whom this pause concerns (``domain.kinds.pauses``)."""
+    return (
+        select(rotations.c.rotation_id, rotations.c.lane, targets.c.tenant_id)
+        .join_from(rotations, items, items.c.item_id == rotations.c.item_id)
+        .join(targets, targets.c.target_id == items.c.target_id)
+        .where(OPEN, rotations.c.next_attempt_at <= now, is_free(rotations.c.lease_until), _concerns(pause))
+        .order_by(rotations.c.next_attempt_at, rotations.c.rotation_id)
+        .with_for_update(of=rotations, skip_locked=True)
+    )
+
+
+def _concerns(pause: str) -> ColumnElement[bool]:
+    kind, _, where = pause.partition(":")
+    if kind == "tenant":
+        return func.lower(targets.c.tenant_id) == where
+    if kind == "subscription":
+        return rotations.c.lane.startswith(f"storage:{where}/", autoescape=True)
+    return rotations.c.lane == pause
+
+
+def _at_slots(connection: Connection, wanted: Sequence[tuple[Rotation, str | None]]) -> list[Rotation]:
+    """These, each at an instant at which its budget has room."""
+    found: list[Rotation] = []
+    by_start = defaultdict(list)
+    for rotation, tenant_id in wanted:
+        by_start[rotation.next_attempt_at].append((rotation, rotation.lane, tenant_id))
+    for start, group in by_start.items():
+        found += [replace(rotation, next_attempt_at=at) for rotation, at in _slots(connection, group, start)]
+    return found
+
+
+def _slots(
+    connection: Connection, wanted: Sequence[tuple[_T, str, str | None]], start: datetime
+) -> list[tuple[_T, datetime]]:
+    """An instant from ``start`` on for each; what is given away is written down in the budget's row."""
+    groups: dict[Budget | None, list[_T]] = defaultdict(list)
+    for one, lane, tenant_id in wanted:
+        groups[budget_of(lane, tenant_id)].append(one)
+    found = [(one, start) for one in groups.pop(None, [])]
+    for budget in sorted((b for b in groups if b is not None), key=lambda b: b.name):
+        ensure_permit(connection, budget.name)
+        row = select(permits.c.booked_until).where(permits.c.lane == budget.name).with_for_update()
+        booked_until = connection.execute(row).scalar_one() or 0.0
+        instants, booked_until = slots(len(groups[budget]), budget, booked_until, start)
+        found += zip(groups[budget], instants, strict=True)
+        connection.execute(update(permits).where(permits.c.lane == budget.name).values(booked_until=booked_until))
+    return found
+
+
+def _labelled(prefix: str, columns: Sequence[Column[Any]]) -> list[ColumnElement[Any]]:
+    return [column.label(f"{prefix}_{column.name}") for column in columns]
+
+
+def _part(prefix: str, row: Any) -> dict[str, Any]:
+    begin = f"{prefix}_"
+    return {name.removeprefix(begin): value for name, value in row.items() if name.startswith(begin)}
