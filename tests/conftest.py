@@ -13,7 +13,7 @@ import pytest
 
 from tools import pulumi_cli as cli
 
-pytest_plugins = ["tests.rows", "tests.plugins.azure", "tests.plugins.postgres"]
+pytest_plugins = ["tests.rows", "tests.plugins.azure", "tests.plugins.postgres", "tests.plugins.receivers"]
 
 _NOT_RUN = pytest.StashKey[int]()
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from azure_rotator.config import Settings
 from azure_rotator.domain.errors import Corrupt
-from azure_rotator.domain.model import RotatorType
+from azure_rotator.domain.model import ForwarderType, RotatorType
 from azure_rotator.domain.names import ID_BYTES, encode_id
 from azure_rotator.domain.passwords import generate, policy_of
 from azure_rotator.domain.ports import (
@@ -162,6 +162,8 @@ def make_engine(
 ) -> Engine:
     """An engine on these ports."""
     from azure_rotator.cloud.references import ProcessReferences
+    from azure_rotator.notify.smtp import Mails
+    from azure_rotator.notify.webhook import Webhooks
 
     rotators: dict[RotatorType, Rotator] = {
         RotatorType.API_KEY: AppSecretRotator(directory=directory, login=login, uow=uow, observer=observer),
@@ -180,6 +182,8 @@ def make_engine(
         RotatorType.STORAGE_ACCOUNT: StorageKeyChecker(keys=keys),
         RotatorType.PASSWORD: UserPasswordChecker(users=users, login=login),
     }
+    # Below the lease: what is under way when it runs out may be sent twice.
+    notify_seconds = max(3.0, min(10.0, limits.heartbeat_seconds))
     return Engine(
         Context(
             uow=uow,
@@ -193,6 +197,10 @@ def make_engine(
             observer=observer,
             rotators=rotators,
             checkers=checkers,
+            notifiers={
+                ForwarderType.WEBHOOK: Webhooks(seconds=notify_seconds),
+                ForwarderType.EMAIL: Mails(os.environ, seconds=notify_seconds),
+            },
             who=who,
             worker=f"{os.uname().nodename}:{os.getpid()}:{entropy.token(4).hex()}",
             limits=limits,

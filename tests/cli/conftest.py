@@ -21,12 +21,20 @@ import pytest
 
 from azure_rotator.cli import main, root
 from azure_rotator.cli.program import run
+from azure_rotator.domain.parameters import Subject
 from azure_sandbox.testing import Control, Sandbox, SecretInfo
 from tests.plugins.azure import App, MakeApplication
 
 GUID = "88888888-8888-4888-8888-888888888888"
 PROGRAM = Path(sys.executable).with_name("azure-rotator")
 VARIABLES = ("AZURE_ROTATOR_STORE", "AZURE_ROTATOR_KEY_FILE", "AZURE_ROTATOR_KEY", "AZURE_ROTATOR_WHO")
+
+CREATES: Mapping[Subject, tuple[str, ...]] = {
+    "target": ("target", "create", "azure"),
+    "secret": ("rotated-secret", "create", "azure"),
+    "webhook": ("event-forwarder", "create", "webhook"),
+    "email": ("event-forwarder", "create", "email"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from azure_rotator.domain.errors import Rejected
 from azure_rotator.domain.grants import GRANTS
 from azure_rotator.domain.model import RotatorType
 from azure_rotator.domain.parameters import PARAMETERS, Kind, Subject
-from tests.cli.conftest import GUID, Place, Terminal, offline_item, offline_target
+from tests.cli.conftest import CREATES, GUID, Place, Terminal, offline_item, offline_target
 from tests.cli.test_bad_input import refused
 from tests.rows import row
 
@@ -103,8 +103,7 @@ def test_modes_are_stored_under_one_name(terminal: Terminal, given: list[str], s
 
 @pytest.mark.parametrize("subject", PARAMETERS)
 def test_every_parameter_has_its_flag_and_help(terminal: Terminal, subject: Subject):
-    words = {"target": "target", "secret": "rotated-secret"}[subject]
-    shown = " ".join(terminal.told(words, "create", "azure", "--help").out.split())
+    shown = " ".join(terminal.told(*CREATES[subject], "--help").out.split())
     for parameter in PARAMETERS[subject]:
         found = f"{parameter.flag} " in shown or f"{parameter.flag}, " in shown
         assert found == (parameter.only != "pulumi"), parameter.name

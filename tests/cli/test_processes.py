@@ -16,7 +16,7 @@ from azure_rotator.cli import reference, reference_page
 from azure_rotator.cli.tree import ALIASES, TREE, find, leaves, load
 from azure_rotator.domain.errors import EXIT_CODES
 from azure_rotator.domain.parameters import PARAMETERS
-from tests.cli.conftest import PROGRAM, Terminal
+from tests.cli.conftest import CREATES, PROGRAM, Terminal
 from tests.rows import row
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,9 +143,8 @@ def test_the_reference_page_has_every_command_flag_alias_code_and_setting():
             for flag in option.opts if not getattr(option, "hidden", False) else ():
                 if flag.startswith("-") and "_" not in flag:
                     assert f"{flag} " in section + shared or f"{flag}," in section + shared, (path, flag)
-    nouns = {"target": "target", "secret": "rotated-secret"}
     for subject, parameters in PARAMETERS.items():
-        section = sections[f"azure-rotator {nouns[subject]} create azure"]
+        section = sections[" ".join(("azure-rotator", *CREATES[subject]))]
         for parameter in parameters:
             assert (parameter.flag in section) == (parameter.only != "pulumi")
     for code, number in EXIT_CODES.items():

@@ -73,6 +73,10 @@ READS = frozenset(
         "lanes",
         "paused_until",
         "latest_event",
+        "find_forwarder",
+        "list_forwarders",
+        "backlogs",
+        "next_delivery_at",
     }
 )
 

@@ -349,6 +349,14 @@ class World:
         program.execute("LOCK TABLE rotations, permits, versions, items, audit IN SHARE ROW EXCLUSIVE MODE")
         return program.close
 
+    def locked_deliveries(self, *_: object, **__: object) -> Callable[[], None]:
+        """The same for who records what became of an event."""
+        if self._server is None:
+            return self.locked_store()
+        program = psycopg.connect(self._url("main"))
+        program.execute("LOCK TABLE deliveries IN SHARE ROW EXCLUSIVE MODE")
+        return program.close
+
     def expire_leases(self) -> None:
         """Every lease has run out: as if its worker had slept."""
         outside_of(self._url("main")).run_out_leases()

@@ -51,6 +51,7 @@ def _text(row: Mapping[str, Any], *, but_leases: bool) -> str:
 def _run_out(inspection: Inspection) -> None:
     inspection.execute("UPDATE rotations SET lease_until = lease_until - 1000000")
     inspection.execute("UPDATE permits SET lease_until = lease_until - 1000000")
+    inspection.execute("UPDATE deliveries SET lease_until = lease_until - 1000000")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,12 @@ VALUE = "made-up~client~secret"
 
 def fill(store: SqlUnitOfWork) -> None:
     sealer = EnvelopeSealer(KEY)
+    forwarder_id = samples.new_id()
+    sealed = {
+        f"sealed_{part}": sealer.seal(SecretText(VALUE), SealedFor(table=f"forwarders.{part}", row=forwarder_id))
+        for part in ("url", "credential", "signing_key")
+    }
+    store.insert_forwarder(samples.forwarder(forwarder_id=forwarder_id, **sealed), samples.line())
     target_id = samples.new_id()
     secret = sealer.seal(SecretText(VALUE), SealedFor(table="targets", row=target_id, version=1))
     store.insert_target(samples.target(target_id=target_id, sealed_secret=secret), samples.line("create_target"))

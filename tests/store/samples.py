@@ -12,6 +12,8 @@ from azure_rotator.domain.model import (
     AuthMode,
     ConnectionType,
     Event,
+    Forwarder,
+    ForwarderType,
     ItemState,
     Mint,
     Origin,
@@ -19,10 +21,12 @@ from azure_rotator.domain.model import (
     Rotation,
     RotationState,
     RotatorType,
+    RunnerType,
     Stage,
     Target,
     Trigger,
     Version,
+    WebhookAuth,
 )
 from azure_rotator.domain.names import encode_id
 from azure_rotator.domain.ports import Claim, Failure, Publication
@@ -86,6 +90,27 @@ def target(**changes: Any) -> Target:
         "modified_at": NOW,
     }
     return Target(**(fields | changes))
+
+
+def forwarder(**changes: Any) -> Forwarder:
+    fields: dict[str, Any] = {
+        "forwarder_id": new_id(),
+        "name": "/ops",
+        "forwarder_type": ForwarderType.WEBHOOK,
+        "runner_type": RunnerType.IMMEDIATE,
+        "every": None,
+        "event_types": (),
+        "items_event_source_locations": (),
+        "targets_event_source_locations": (),
+        "created_at": NOW,
+        "modified_at": NOW,
+        "url": "https://hooks.example/x?***",
+        "sealed_url": SealedBytes(b"\x00sealed url"),
+        "auth_type": WebhookAuth.BEARER_TOKEN,
+        "sealed_credential": SealedBytes(b"\x00sealed token"),
+        "sealed_signing_key": SealedBytes(b"\x00sealed signing key"),
+    }
+    return Forwarder(**(fields | changes))
 
 
 def item(target_id: str, **changes: Any) -> RotatedSecret:

@@ -17,8 +17,10 @@ from azure_rotator.domain.errors import Corrupt, RotatorError
 from azure_rotator.domain.model import (
     Account,
     AuditLine,
+    Delivery,
     Event,
     Folder,
+    Forwarder,
     RotatedSecret,
     Rotation,
     Target,
@@ -94,6 +96,7 @@ def test_every_credential_column_is_sealed():
     }
     columns = {"targets.sealed_secret", "items.sealed_login", "versions.sealed_value", "mints.sealed_evidence"}
     columns |= {"target_versions.sealed_secret"}
+    columns |= {f"forwarders.sealed_{part}" for part in ("url", "credential", "signing_key")}
     assert named == typed == columns
 
 
@@ -143,12 +146,16 @@ MODEL: dict[str, tuple[type[Any], Table]] = {
     "TargetVersion": (TargetVersion, tables.target_versions),
     "Folder": (Folder, tables.folders),
     "Account": (Account, tables.account),
+    "Forwarder": (Forwarder, tables.forwarders),
+    "Delivery": (Delivery, tables.deliveries),
 }
 ONLY_THE_STORES = {"versions.key_id_lower", "rotations.worker", "rotations.lease_until"} | {
     "items.scheduled_for",
     "audit.sequence",
     "events.sequence",
     "account.account_id",
+    "deliveries.worker",
+    "deliveries.lease_until",
 }
 
 

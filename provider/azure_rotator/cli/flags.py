@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from azure_rotator.domain.errors import Rejected
-from azure_rotator.domain.parameters import ACCOUNT_PARAMETERS, PARAMETERS, Kind, Parameter, Subject
+from azure_rotator.domain.parameters import ACCOUNT_PARAMETERS, NOUNS, PARAMETERS, Kind, Parameter, Subject
 
 _METAVARS = {
     Kind.PATH: "PATH",
@@ -185,7 +185,7 @@ def _flag(row: Parameter, subject: Subject, *, update: bool) -> click.Option:
 
 
 def _help(row: Parameter, subject: Subject, *, update: bool) -> str:
-    said = row.help.format(subject=_noun(subject))
+    said = row.help.format(subject=NOUNS[subject])
     if row.kind is Kind.SECRET:
         said += f" [{_SECRET_FORMS}]"
     if row.choice_aliases:
@@ -195,7 +195,3 @@ def _help(row: Parameter, subject: Subject, *, update: bool) -> str:
     elif isinstance(row.default, str) and row.default and not update:
         said += f" [default: {row.default}]"
     return said
-
-
-def _noun(subject: Subject) -> str:
-    return "Target" if subject == "target" else "Rotated Secret"

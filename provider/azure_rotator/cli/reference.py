@@ -26,11 +26,17 @@ SETTINGS = {
     "AZURE_ROTATOR_TIMEOUT": "seconds that a command waits for an operation, as `--timeout`",
     "AZURE_ROTATOR_LEASE": "seconds after which the operation of a process that stopped is taken over",
     "AZURE_ROTATOR_WHO": "who acts, in the audit log; the login name unless set",
+    "AZURE_ROTATOR_SMTP_HOST": "the mail server of e-mail forwarders, for the process that delivers",
+    "AZURE_ROTATOR_SMTP_PORT": "its port; 587 with `starttls`, 465 with `smtps` unless set",
+    "AZURE_ROTATOR_SMTP_TLS": "`starttls` (the default) or `smtps`; nothing is sent in clear",
+    "AZURE_ROTATOR_SMTP_USERNAME": "the login there, with `AZURE_ROTATOR_SMTP_PASSWORD`; none unless set",
+    "AZURE_ROTATOR_SMTP_PASSWORD": "the password of that login",
+    "AZURE_ROTATOR_SMTP_FROM": "the sender's address",
     telemetry.VARIABLE: f"log lines on stderr from this level on: {', '.join(telemetry.LEVELS)}",
     GATEWAY_VARIABLE: "as `--gateway-url`",
 }
 _KINDS = {
-    1: "internal error, and the store's",
+    1: "internal error, the store's, and a receiver's of events",
     2: "usage: fix the input",
     3: "denied",
     4: "not found",

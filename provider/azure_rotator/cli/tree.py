@@ -111,6 +111,22 @@ TREE = Branch(
             summary="Rotation between deploys.",
             inner={"run": _leaf("Rotate what is due, again and again or once.", "scheduler:run")},
         ),
+        "event-forwarder": Branch(
+            summary="Who is told of events, and how.",
+            inner={
+                "create": Branch(
+                    summary="Send events from now on.",
+                    inner={
+                        "webhook": _leaf("Send events to an address, signed.", "forwarders:create_webhook"),
+                        "email": _leaf("Send events by mail.", "forwarders:create_email"),
+                    },
+                ),
+                "list": _leaf("List event forwarders, and what they could not send.", "forwarders:list_all"),
+                "update": _leaf("Change an event forwarder.", "forwarders:update"),
+                "delete": _leaf("Send nothing more to one.", "forwarders:delete"),
+                "deliver": _leaf("Send what is due, as the scheduler does.", "forwarders:deliver"),
+            },
+        ),
         "reconcile": _leaf("Finish what was left unfinished; remove orphans.", "operations:reconcile"),
         "db": Branch(
             summary="The store as a whole.",

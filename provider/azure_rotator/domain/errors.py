@@ -27,6 +27,7 @@ EXIT_CODES: Mapping[str, int] = {
     "StoreKeyWrong": 1,
     "StoreSchemaMismatch": 1,
     "StoreMismatch": 1,
+    "DeliveryFailed": 1,
     "ParameterMissing": 2,
     "ParameterIrrelevant": 2,
     "ParameterImmutable": 2,

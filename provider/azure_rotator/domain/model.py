@@ -98,6 +98,26 @@ class RotationState(StrEnum):
     FAILED = "failed"
 
 
+class ForwarderType(StrEnum):
+    WEBHOOK = "webhook"
+    EMAIL = "email"
+
+
+class RunnerType(StrEnum):
+    """``immediate``: each event by itself, at once. ``periodic``: those of some hours as one list."""
+
+    IMMEDIATE = "immediate"
+    PERIODIC = "periodic"
+
+
+class WebhookAuth(StrEnum):
+    """How a webhook's receiver knows us, besides the signature."""
+
+    USER_PASS = "user-pass"  # noqa: S105 - the name of a way, not a password
+    BEARER_TOKEN = "bearer-token"  # noqa: S105 - see above
+    CERTIFICATE = "certificate"
+
+
 class RotatorStatus(StrEnum):
     SUCCEEDED = "RotationSucceeded"
     PARTIAL = "RotationPartialSucceeded"
@@ -429,3 +449,67 @@ class Event:
     version: int | None
     message: str
     error_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forwarder:
+    """Where events are sent (features 2.4).
+
+    Args:
+        every: Hours, 1-24; of a periodic one.
+        event_types: Which events; empty: all.
+        items_event_source_locations: Globs over the paths of items; with the next one empty: from everywhere.
+        targets_event_source_locations: Globs over the paths of Targets.
+        url: A webhook's address as it may be shown, without its query, which often holds the receiver's key.
+        sealed_url: The whole of it.
+        username: With ``auth_type`` ``user-pass``.
+        credential_reference: Of the password, token, or certificate with its key; exclusive with
+            ``sealed_credential``.
+        signing_reference: Of the key that signs a webhook's bodies; exclusive with ``sealed_signing_key``.
+        email_to: Addresses.
+        include_error: Whether a mail holds the text of an error.
+        revision: Counts changes of the row.
+    """
+
+    forwarder_id: str
+    name: str
+    forwarder_type: ForwarderType
+    runner_type: RunnerType
+    every: int | None
+    event_types: tuple[str, ...]
+    items_event_source_locations: tuple[str, ...]
+    targets_event_source_locations: tuple[str, ...]
+    created_at: datetime
+    modified_at: datetime
+    url: str | None = None
+    sealed_url: SealedBytes | None = None
+    auth_type: WebhookAuth | None = None
+    username: str | None = None
+    credential_reference: str | None = None
+    sealed_credential: SealedBytes | None = None
+    signing_reference: str | None = None
+    sealed_signing_key: SealedBytes | None = None
+    email_to: tuple[str, ...] = ()
+    include_error: bool = False
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """An event on its way to a forwarder: a row that was written together with the event.
+
+    Args:
+        attempts: Failures in a row; decides the back-off.
+        first_attempt_at: When it was tried first, or stood behind another that was.
+    """
+
+    forwarder_id: str
+    event_id: str
+    next_attempt_at: datetime
+    attempts: int = 0
+    first_attempt_at: datetime | None = None
+    attempted_at: datetime | None = None
+    delivered_at: datetime | None = None
+    given_up_at: datetime | None = None
+    error_code: str | None = None
+    error_text: str | None = None

@@ -1,4 +1,4 @@
-"""Every parameter of a Target and a Rotated Secret, once: name, type, default, rule, help.
+"""Every parameter of a Target, a Rotated Secret and an event forwarder, once: name, type, default, rule, help.
 
 The command line's options, the Pulumi arguments, ``check()``, the update table and the reference page are derived from
 these rows or tested against them. ``validate`` applies every rule that needs neither store nor Azure, and reports all
@@ -12,7 +12,7 @@ failures at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -20,8 +20,29 @@ from typing import Any, Literal
 
 from azure_rotator.domain.calendar import LAST_HOUR, zone_named
 from azure_rotator.domain.errors import Problem, Rejected
+from azure_rotator.domain.forwarding import (
+    EVENT_TYPES,
+    MAX_EVERY_HOURS,
+    MIN_EVERY_HOURS,
+    SHORTEST_SIGNING_KEY,
+    WEBHOOK_CREDENTIALS,
+    is_address,
+    is_certificate_with_key,
+    is_header_text,
+    is_receiver,
+    rooted,
+)
 from azure_rotator.domain.kinds import STORAGE_SUFFIXES
-from azure_rotator.domain.model import Account, AuthMode, ConnectionType, GraceTiming, RotatorType, StorageKeyMode
+from azure_rotator.domain.model import (
+    Account,
+    AuthMode,
+    ConnectionType,
+    GraceTiming,
+    RotatorType,
+    RunnerType,
+    StorageKeyMode,
+    WebhookAuth,
+)
 from azure_rotator.domain.names import canonical_path, is_guid
 from azure_rotator.domain.passwords import (
     DEFAULT_LENGTH,
@@ -38,7 +59,7 @@ from azure_rotator.domain.schedule import (
     revoke_after_limit_seconds,
 )
 
-Subject = Literal["target", "secret"]
+Subject = Literal["target", "secret", "webhook", "email"]
 
 REFERENCE_PREFIXES = ("env:", "file:", "keyvault:")
 LITERAL_PREFIX = "literal:"
@@ -451,7 +472,89 @@ ACCOUNT_PARAMETERS: tuple[Parameter, ...] = (
     ),
 )
 
-PARAMETERS: Mapping[Subject, tuple[Parameter, ...]] = {"target": TARGET_PARAMETERS, "secret": SECRET_PARAMETERS}
+_FORWARDER_PARAMETERS: tuple[Parameter, ...] = (
+    _NAME,
+    Parameter(
+        name="runner_type",
+        kind=Kind.ENUM,
+        default=RunnerType.IMMEDIATE.value,
+        choices=tuple(RunnerType),
+        help="send each event at once (immediate), or what came together as one list (periodic)",
+    ),
+    Parameter(
+        name="every",
+        kind=Kind.INT,
+        help=f"hours between two lists, {MIN_EVERY_HOURS}-{MAX_EVERY_HOURS}; required with periodic",
+    ),
+    Parameter(
+        name="event_types",
+        kind=Kind.TEXT_LIST,
+        default=(),
+        help=f"only events of this type; may be repeated. One of: {', '.join(EVENT_TYPES)}",
+    ),
+    Parameter(
+        name="items_event_source_locations",
+        kind=Kind.TEXT_LIST,
+        default=(),
+        help="only events of items whose path this glob fits, e.g. /prod/*; may be repeated",
+    ),
+    Parameter(
+        name="targets_event_source_locations",
+        kind=Kind.TEXT_LIST,
+        default=(),
+        help="only events of items whose Target's path this glob fits; may be repeated. With globs of both kinds one "
+        "that fits is enough",
+    ),
+)
+
+WEBHOOK_PARAMETERS: tuple[Parameter, ...] = (
+    *_FORWARDER_PARAMETERS,
+    Parameter(
+        name="url",
+        kind=Kind.TEXT,
+        required=True,
+        help="the receiver's address, https://…; it is sealed in the store, and shown without its query",
+    ),
+    Parameter(
+        name="signing_key",
+        kind=Kind.SECRET,
+        required=True,
+        help=f"the key that signs each body, at least {SHORTEST_SIGNING_KEY} characters: X-Azure-Rotator-Signature is "
+        't=<unix>,v1=<hex of HMAC-SHA256 of "t.body">',
+    ),
+    Parameter(
+        name="auth_type",
+        kind=Kind.ENUM,
+        choices=tuple(WebhookAuth),
+        help="how the receiver knows us besides the signature; left out: not at all",
+    ),
+    Parameter(name="username", kind=Kind.TEXT, help="the user's name, with user-pass"),
+    Parameter(name="password", kind=Kind.SECRET, help="the user's password, with user-pass"),
+    Parameter(name="auth_token", kind=Kind.SECRET, help="the token, with bearer-token"),
+    Parameter(
+        name="client_certificate",
+        kind=Kind.SECRET,
+        help="the certificate and its private key in PEM, without a pass phrase, with certificate",
+    ),
+)
+
+EMAIL_PARAMETERS: tuple[Parameter, ...] = (
+    *_FORWARDER_PARAMETERS,
+    Parameter(name="email_to", kind=Kind.TEXT_LIST, required=True, help="an address to send to; may be repeated"),
+    Parameter(
+        name="include_error",
+        kind=Kind.BOOL,
+        default=False,
+        help="tell the text of an error in the mail, not only its code",
+    ),
+)
+
+PARAMETERS: Mapping[Subject, tuple[Parameter, ...]] = {
+    "target": TARGET_PARAMETERS,
+    "secret": SECRET_PARAMETERS,
+    "webhook": WEBHOOK_PARAMETERS,
+    "email": EMAIL_PARAMETERS,
+}
 
 
 def applies(subject: Subject, name: str, kind: RotatorType) -> bool:
@@ -500,7 +603,7 @@ def validate(
     problems: list[Problem] = []
     known = {row.name for row in PARAMETERS[subject]}
     problems += [
-        Problem(property=name, code="ParameterIrrelevant", message=f"{name} is not a parameter of a {_noun(subject)}")
+        Problem(property=name, code="ParameterIrrelevant", message=f"{name} is not a parameter of {_article(subject)}")
         for name in given
         if name not in known
     ]
@@ -512,7 +615,7 @@ def validate(
             if defaults and row.default is not None:
                 values[row.name] = row.default
             if row.required:
-                problems.append(_missing(row.name, f"a {_noun(subject)} needs it"))
+                problems.append(_missing(row.name, f"{_article(subject)} needs it"))
             continue
         try:
             values[row.name] = _normalise(row, raw)
@@ -522,8 +625,7 @@ def validate(
         _fill_in_by_kind(values, set(unknown) | {p.property for p in problems})
     # A property that failed its own rule counts as given and not known: one mistake, one message.
     cannot_tell = set(unknown) | {p.property for p in problems}
-    rules = _target_rules if subject == "target" else _secret_rules
-    problems += rules(values, cannot_tell, given)
+    problems += _RULES[subject](values, cannot_tell, given)
     order = {row.name: index for index, row in enumerate(PARAMETERS[subject])}
     problems.sort(key=lambda p: order.get(p.property, len(order)))
     return values, problems
@@ -577,8 +679,16 @@ def _fill_in_by_kind(values: dict[str, object], cannot_tell: Collection[str]) ->
             values.setdefault("storage_account_key_name", STORAGE_KEY_NAMES[0])
 
 
-def _noun(subject: Subject) -> str:
-    return "Target" if subject == "target" else "Rotated Secret"
+NOUNS: Mapping[Subject, str] = {
+    "target": "Target",
+    "secret": "Rotated Secret",
+    "webhook": "webhook",
+    "email": "e-mail forwarder",
+}
+
+
+def _article(subject: Subject) -> str:
+    return f"{'an' if subject == 'email' else 'a'} {NOUNS[subject]}"
 
 
 def _missing(name: str, why: str) -> Problem:
@@ -623,7 +733,7 @@ def _normalise(row: Parameter, raw: object) -> object:  # noqa: C901 - one arm a
         case Kind.TEXT_LIST:
             if isinstance(raw, str) or not isinstance(raw, (list, tuple)):
                 raise Rejected("ParameterInvalid", f"{row.name} is not a list of texts")
-            return tuple(_text(row, entry) for entry in raw)
+            return tuple(_entry(row, _text(row, entry)) for entry in raw)
         case Kind.INT_LIST:
             if isinstance(raw, str) or not isinstance(raw, (list, tuple)):
                 raise Rejected("ParameterInvalid", f"{row.name} is not a list of whole numbers")
@@ -639,6 +749,7 @@ def _normalise(row: Parameter, raw: object) -> object:  # noqa: C901 - one arm a
             return text
 
 
+_GLOBS = frozenset({"items_event_source_locations", "targets_event_source_locations"})
 _HOURS = frozenset({"rotation_hour", "grace_rotation_hour"})
 _ENUM_CODES = {
     "rotator_type": "RotatorTypeInvalid",
@@ -663,6 +774,25 @@ def _text(row: Parameter, raw: object) -> str:
     return raw
 
 
+def _entry(row: Parameter, text: str) -> str:
+    """An entry of a list of texts."""
+    if row.name in _GLOBS:
+        return rooted(text)
+    if row.name == "event_types" and text not in EVENT_TYPES:
+        raise Rejected(
+            "NotificationInvalid",
+            f"event_types {_echo(text)} does not exist",
+            hint=f"one of: {', '.join(EVENT_TYPES)}",
+        )
+    if row.name == "email_to" and not is_address(text):
+        raise Rejected(
+            "ParameterInvalid",
+            f"email_to {_echo(text)} is not an e-mail address",
+            hint="one plain address, e.g. ops@example.org; the option may be repeated",
+        )
+    return text
+
+
 def _integer(row: Parameter, raw: object) -> int:
     """Whole floats are integers: Pulumi sends every number as a float (pulumi#13830)."""
     number: int | None = None
@@ -683,6 +813,12 @@ def _integer(row: Parameter, raw: object) -> int:
                 hint=f"set rotation_interval to {MIN_INTERVAL_DAYS}-{MAX_INTERVAL_DAYS}",
             )
         return number
+    if row.name == "every" and (number is None or not MIN_EVERY_HOURS <= number <= MAX_EVERY_HOURS):
+        raise Rejected(
+            "IntervalOutOfRange",
+            f"every {_echo(raw)} is not a whole number of hours in {MIN_EVERY_HOURS}-{MAX_EVERY_HOURS}",
+            hint=f"set every to {MIN_EVERY_HOURS}-{MAX_EVERY_HOURS}",
+        )
     if row.name in _HOURS:
         if number is None or not 0 <= number <= LAST_HOUR:
             raise Rejected(
@@ -997,3 +1133,102 @@ def _api_key_rules(values: Mapping[str, object], cannot_tell: Collection[str]) -
     if api_key is not None and api_id is None and "api_id" not in cannot_tell and mode == AuthMode.TARGET:
         problems.append(_missing("api_id", "api_key needs the keyId it belongs to"))
     return problems
+
+
+# --- event forwarders
+
+
+def _email_rules(
+    values: Mapping[str, object], cannot_tell: Collection[str], given: Mapping[str, object]
+) -> list[Problem]:
+    problems = _runner_rules(values, cannot_tell)
+    if values.get("email_to") == ():
+        problems.append(_missing("email_to", "somebody must get the mails"))
+    return problems
+
+
+def _webhook_rules(
+    values: Mapping[str, object], cannot_tell: Collection[str], given: Mapping[str, object]
+) -> list[Problem]:
+    problems = _runner_rules(values, cannot_tell)
+    url = values.get("url")
+    if isinstance(url, str) and not is_receiver(url):
+        problems.append(
+            Problem(
+                property="url",
+                code="ParameterInvalid",
+                message="url is no address of a receiver",  # never echoed: it may hold a key
+                hint="https://HOST/…, without user, password and fragment; use auth-type for a login",
+            )
+        )
+    wanted = {WEBHOOK_CREDENTIALS[way] for way in WebhookAuth if values.get("auth_type") == way}
+    wanted |= {"username"} if "password" in wanted else set()
+    if "auth_type" not in cannot_tell:
+        for name in ("username", *WEBHOOK_CREDENTIALS.values()):
+            if name in wanted and name not in values and name not in cannot_tell:
+                problems.append(_missing(name, f"auth_type {values['auth_type']} needs it"))
+            if name not in wanted and given.get(name) is not None:
+                problems.append(
+                    Problem(
+                        property=name,
+                        code="ParameterIrrelevant",
+                        message=f"{name} has no meaning with auth_type {values.get('auth_type', 'left out')}",
+                        hint=f"leave {name} out, or set the auth_type that it belongs to",
+                    )
+                )
+    for name, fits in SECRET_FORMS.items():
+        value = values.get(name)
+        if isinstance(value, str) and not is_reference(value):
+            problems += refuse_form(name, fits=fits(literal_text(value)))
+    return problems
+
+
+def _runner_rules(values: Mapping[str, object], cannot_tell: Collection[str]) -> list[Problem]:
+    periodic = values.get("runner_type") == RunnerType.PERIODIC
+    if "runner_type" in cannot_tell or "every" in cannot_tell or periodic == ("every" in values):
+        return []
+    if periodic:
+        return [_missing("every", "runner_type periodic needs it")]
+    return [
+        Problem(
+            property="every",
+            code="ParameterIrrelevant",
+            message="every has no meaning with runner_type immediate",
+            hint="leave every out, or set runner_type periodic",
+        )
+    ]
+
+
+SECRET_FORMS: Mapping[str, Callable[[str], bool]] = {
+    "signing_key": lambda value: len(value) >= SHORTEST_SIGNING_KEY,
+    "auth_token": is_header_text,
+    "client_certificate": is_certificate_with_key,
+}
+"""The form that a forwarder's credential must have, by parameter."""
+_SECRET_HINTS = {
+    "signing_key": f"at least {SHORTEST_SIGNING_KEY} characters, else who sees one body can find it out",
+    "auth_token": "printable ASCII in one line, as a header takes it",
+    "client_certificate": "a PEM with -----BEGIN CERTIFICATE----- and a PRIVATE KEY that has no pass phrase",
+}
+
+
+def refuse_form(name: str, *, fits: bool) -> list[Problem]:
+    """The failed rule of a forwarder's credential that has not the form it must have."""
+    if fits:
+        return []
+    return [
+        Problem(
+            property=name,
+            code="ParameterInvalid",
+            message=f"{name} has not the form it must have",
+            hint=_SECRET_HINTS[name],
+        )
+    ]
+
+
+_RULES: Mapping[Subject, Callable[..., list[Problem]]] = {
+    "target": _target_rules,
+    "secret": _secret_rules,
+    "webhook": _webhook_rules,
+    "email": _email_rules,
+}

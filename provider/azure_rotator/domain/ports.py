@@ -17,8 +17,10 @@ from azure_rotator.domain.findings import Finding
 from azure_rotator.domain.model import (
     Account,
     AuditLine,
+    Delivery,
     Event,
     Folder,
+    Forwarder,
     Mint,
     RotatedSecret,
     Rotation,
@@ -495,6 +497,47 @@ class Publication:
     audit: AuditLine
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """What goes to a forwarder in one call, and the right to send it until the lease runs out.
+
+    Args:
+        deliveries: In the order of the events: one, or of a periodic forwarder all that are due.
+    """
+
+    forwarder: Forwarder
+    deliveries: tuple[Delivery, ...]
+    events: tuple[Event, ...]
+    worker: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postponement:
+    """A delivery that failed.
+
+    Args:
+        next_attempt_at: When to try again; None: it is given up.
+    """
+
+    event_id: str
+    next_attempt_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What a forwarder has still to send, and what it could not.
+
+    Args:
+        error_code: Of the latest try among those, with ``error_text``.
+    """
+
+    pending: int = 0
+    given_up: int = 0
+    delivered_at: datetime | None = None
+    error_code: str | None = None
+    error_text: str | None = None
+
+
 class UnitOfWork(Protocol):
     """The store, one method per state change, each one transaction.
 
@@ -642,6 +685,62 @@ class UnitOfWork(Protocol):
 
     def latest_event(self, item_id: str, kinds: Collection[str]) -> Event | None:
         """The item's newest event of these types."""
+        ...
+
+    # forwarders
+    def insert_forwarder(self, forwarder: Forwarder, audit: AuditLine) -> None:
+        """From now on whatever writes an event writes its delivery to this forwarder, too, if it wants the event.
+        Raises: Conflict ``NameConflict``."""
+        ...
+
+    def update_forwarder(self, forwarder: Forwarder, audit: AuditLine, *, take_up: bool = False) -> None:
+        """Replace the row of revision ``forwarder.revision - 1``; with ``take_up`` what failed is due at
+        ``modified_at``. Raises: Conflict ``ItemLocked``, ``NameConflict``."""
+        ...
+
+    def delete_forwarder(self, forwarder: Forwarder, audit: AuditLine) -> None:
+        """Forget the row of this revision and its deliveries, sent or not. Raises: Conflict ``ItemLocked``."""
+        ...
+
+    def find_forwarder(self, name: str) -> Forwarder | None: ...
+
+    def list_forwarders(self) -> Sequence[Forwarder]:
+        """By name."""
+        ...
+
+    def backlogs(self) -> Mapping[str, Backlog]:
+        """By forwarder id; a forwarder that nothing was ever for is missing."""
+        ...
+
+    def next_delivery_at(self) -> datetime | None:
+        """When the next delivery is due that nobody works on; None: nothing waits."""
+        ...
+
+    def claim_parcel(self, worker: str, now: datetime) -> Parcel | None:
+        """Take the lease of what has been due longest, of a periodic forwarder with all else of it that is due, 500 at
+        most. None: nothing is due that nobody works on."""
+        ...
+
+    def record_delivered(self, parcel: Parcel, at: datetime) -> None:
+        """It was taken. What another worker holds by now, or was deleted, is left alone."""
+        ...
+
+    def record_failed(
+        self,
+        parcel: Parcel,
+        failed: Sequence[Postponement],
+        failure: Failure,
+        *,
+        at: datetime,
+        others_at: datetime | None = None,
+    ) -> int:
+        """It was not taken. ``others_at``: nothing gets through to this forwarder; what else of it is due waits until
+        then, or is given up if that has gone on for 24 hours.
+        Returns: how many of these were given up."""
+        ...
+
+    def drop_deliveries(self, before: datetime) -> int:
+        """Forget deliveries that were sent or given up before. The events stay. Returns: how many."""
         ...
 
     # journal, read
@@ -1085,6 +1184,40 @@ class Checker(Protocol):
 
     def inspect(self, subject: Inspection) -> Sequence[Finding]:
         """Everything about an item's object and credential that its rotation depends on."""
+        ...
+
+
+# --- telling people -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One call to a receiver.
+
+    Args:
+        events: What it tells, oldest first; nothing else of the store is in it.
+        url: Of a webhook, with ``signing_key`` and, by its ``auth_type``, ``credential``.
+        at: The instant of the signature.
+    """
+
+    forwarder: Forwarder
+    events: tuple[Event, ...]
+    at: datetime
+    url: SecretText | None = None
+    credential: SecretText | None = None
+    signing_key: SecretText | None = None
+
+
+class Notifier(Protocol):
+    """Sends events to the receivers of one type of forwarder. One call, nothing is repeated."""
+
+    def send(self, notice: Notice) -> None:
+        """Return when the receiver has taken it.
+
+        Raises:
+            Rejected: ``DeliveryFailed``: it does not take these very events; others may pass.
+            Unavailable: ``DeliveryFailed``: nothing gets through for now; it may have been taken all the same.
+        """
         ...
 
 

@@ -25,8 +25,12 @@ def days(values: Arguments) -> int | None:
 
 
 def tags(values: Arguments) -> tuple[str, ...]:
-    given = values.get("tags")
-    return tuple(str(tag) for tag in given) if isinstance(given, list | tuple) else ()
+    return texts(values, "tags")
+
+
+def texts(values: Arguments, name: str) -> tuple[str, ...]:
+    given = values.get(name)
+    return tuple(str(text) for text in given) if isinstance(given, list | tuple) else ()
 
 
 def numbers(values: Arguments, name: str) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from azure_rotator.domain.model import (
     AuditLine,
     ConnectionType,
     Event,
+    ForwarderType,
     RotatedSecret,
     Rotation,
     RotatorType,
@@ -34,6 +35,7 @@ from azure_rotator.domain.ports import (
     Identity,
     Job,
     Login,
+    Notifier,
     Observer,
     References,
     Rotator,
@@ -88,6 +90,7 @@ class Context:
     observer: Observer
     rotators: Mapping[RotatorType, Rotator]
     checkers: Mapping[RotatorType, Checker]
+    notifiers: Mapping[ForwarderType, Notifier]
     who: str
     worker: str
     limits: Limits = field(default_factory=Limits)

@@ -14,6 +14,7 @@ from azure_rotator.engine.context import Context
 from azure_rotator.engine.drift import Drift
 from azure_rotator.engine.folders import Folders
 from azure_rotator.engine.foreground import Foreground
+from azure_rotator.engine.forwarding import Forwarding
 from azure_rotator.engine.inventory import Inventory, Stock
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.planning import Planner
@@ -36,6 +37,7 @@ class Engine:
         account: The account's settings.
         watch: How fresh items are, and when they are due.
         reports: What was not rotated, and what was not read.
+        forwarding: Event forwarders, and ``deliver_due()`` for whoever ticks.
         runner: ``run(rotation_id)``, for whoever dispatches.
         planner: What is due, for the scheduler.
     """
@@ -53,6 +55,7 @@ class Engine:
         self.account = Accounts(context)
         self.watch = Watch(context)
         self.reports = Reports(context, self.watch)
+        self.forwarding = Forwarding(context)
         self._reconcile = Reconcile(context, foreground, Drift(context, foreground, Items(context, foreground)))
 
     @property

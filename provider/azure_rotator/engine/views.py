@@ -10,6 +10,7 @@ from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.model import (
     Account,
     Folder,
+    Forwarder,
     Origin,
     RotatedSecret,
     RotatorType,
@@ -19,6 +20,7 @@ from azure_rotator.domain.model import (
     Version,
 )
 from azure_rotator.domain.parameters import applies
+from azure_rotator.domain.ports import Backlog
 from azure_rotator.domain.schedule import DAY_SECONDS
 from azure_rotator.domain.secrettext import SecretText
 
@@ -491,4 +493,37 @@ class Reconciliation:
             "orphans": [o.facts() for o in self.orphans],
             "drifted": list(self.drifted),
             "problems": list(self.problems),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwarderView:
+    """An event forwarder as people and programs see it, with what it has still to send."""
+
+    forwarder: Forwarder
+    backlog: Backlog
+
+    def facts(self) -> Facts:
+        f, b = self.forwarder, self.backlog
+        return {
+            "forwarder_id": f.forwarder_id,
+            "forwarder_name": f.name,
+            "forwarder_type": f.forwarder_type.value,
+            "runner_type": f.runner_type.value,
+            "every": f.every,
+            "event_types": list(f.event_types),
+            "items_event_source_locations": list(f.items_event_source_locations),
+            "targets_event_source_locations": list(f.targets_event_source_locations),
+            "url": f.url,
+            "auth_type": f.auth_type.value if f.auth_type else None,
+            "username": f.username,
+            "email_to": list(f.email_to),
+            "include_error": f.include_error,
+            "creation_date": iso(f.created_at),
+            "modification_date": iso(f.modified_at),
+            "pending": b.pending,
+            "given_up": b.given_up,
+            "last_delivery_date": iso(b.delivered_at),
+            "last_error_code": b.error_code,
+            "last_error": b.error_text,
         }

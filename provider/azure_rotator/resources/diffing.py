@@ -30,7 +30,7 @@ EFFECTS: Mapping[Subject, Mapping[str, Effect]] = {
         **dict.fromkeys(FILLED_IN[subject], Effect.IGNORE),
         **{row.name: Effect.REPLACE if row.immutable else Effect.UPDATE for row in rows},
     }
-    for subject, rows in PARAMETERS.items()
+    for subject, rows in ((subject, PARAMETERS[subject]) for subject in COMPUTED)
 }
 """The table, by property."""
 

@@ -7,12 +7,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
 
-from azure_rotator.domain.model import AuditLine, Event
+from azure_rotator.domain.forwarding import due_at, wants
+from azure_rotator.domain.model import AuditLine, Delivery, Event, Forwarder
 from azure_rotator.store import tables
 from azure_rotator.store.connect import Database
 
 _LINE = tables.columns_of(tables.audit, AuditLine)
 _EVENT = tables.columns_of(tables.events, Event)
+_FORWARDER = tables.columns_of(tables.forwarders, Forwarder)
 
 
 def add_line(connection: Connection, line: AuditLine) -> None:
@@ -21,9 +23,33 @@ def add_line(connection: Connection, line: AuditLine) -> None:
 
 
 def add_events(connection: Connection, events: Sequence[Event]) -> None:
-    """Put events into the outbox in the transaction of what they tell about."""
+    """Put events into the outbox in the transaction of what they tell about, each with its deliveries."""
+    if not events:
+        return
+    # Locked, for who deletes one waits for this transaction, and a delivery without a forwarder would end it. Only
+    # against that: who changes or sends meanwhile does not wait.
+    shared = select(*_FORWARDER).order_by(tables.forwarders.c.forwarder_id).with_for_update(read=True, key_share=True)
+    forwarders = [Forwarder(**row) for row in connection.execute(shared).mappings()]
     for event in events:
         connection.execute(insert(tables.events).values(tables.values_of(event)))
+        target_name = _target_name(connection, event.item_id) if forwarders else ""
+        for forwarder in forwarders:
+            if wants(forwarder, event_type=event.event_type, item_name=event.item_name, target_name=target_name):
+                delivery = Delivery(
+                    forwarder_id=forwarder.forwarder_id,
+                    event_id=event.event_id,
+                    next_attempt_at=due_at(forwarder, event.occurred_at),
+                )
+                connection.execute(insert(tables.deliveries).values(tables.values_of(delivery)))
+
+
+def _target_name(connection: Connection, item_id: str) -> str:
+    of_item = (
+        select(tables.targets.c.name)
+        .join_from(tables.items, tables.targets, tables.items.c.target_id == tables.targets.c.target_id)
+        .where(tables.items.c.item_id == item_id)
+    )
+    return connection.execute(of_item).scalar_one_or_none() or ""
 
 
 class AuditRows:

@@ -6,6 +6,7 @@ The rules that must hold however many processes write are indexes here, not code
 - one version a number among an item's versions that are not abandoned, and one current version an item;
 - one holder a keyId among versions that may still exist in Azure (keyIds compare without case);
 - one item a storage key, user or Target's own secret; one folder a path;
+- one forwarder a name; one delivery a forwarder and event;
 - one rotation an idempotency key; one unpublished rotation and one open delete an item.
 """
 
@@ -38,15 +39,18 @@ from sqlalchemy import (
 from azure_rotator.domain.model import (
     AuthMode,
     ConnectionType,
+    ForwarderType,
     GraceTiming,
     ItemState,
     Origin,
     RotationState,
     RotatorStatus,
     RotatorType,
+    RunnerType,
     Stage,
     StorageKeyMode,
     Trigger,
+    WebhookAuth,
 )
 from azure_rotator.store.column_types import Instant, Numbers, Sealed, Word, Words
 
@@ -315,6 +319,51 @@ events = Table(
     Column("error_code", Text),
 )
 
+forwarders = Table(
+    "forwarders",
+    metadata,
+    Column("forwarder_id", ID, primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("forwarder_type", Word(ForwarderType), nullable=False),
+    Column("runner_type", Word(RunnerType), nullable=False),
+    Column("every", Integer),
+    Column("event_types", Words, nullable=False),
+    Column("items_event_source_locations", Words, nullable=False),
+    Column("targets_event_source_locations", Words, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("modified_at", Instant, nullable=False),
+    Column("url", Text),
+    Column("sealed_url", Sealed),
+    Column("auth_type", Word(WebhookAuth)),
+    Column("username", Text),
+    Column("credential_reference", Text),
+    Column("sealed_credential", Sealed),
+    Column("signing_reference", Text),
+    Column("sealed_signing_key", Sealed),
+    Column("email_to", Words, nullable=False),
+    Column("include_error", Boolean, nullable=False),
+    Column("revision", Integer, nullable=False),
+)
+
+# Written together with the event, one for each forwarder that wants it: nobody has to find out later which events are
+# new, for a lower sequence may be committed after a higher one (docs/adr/0013).
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("forwarder_id", ID, ForeignKey("forwarders.forwarder_id"), primary_key=True),
+    Column("event_id", Text, ForeignKey("events.event_id"), primary_key=True),
+    Column("next_attempt_at", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("first_attempt_at", Instant),
+    Column("attempted_at", Instant),
+    Column("delivered_at", Instant),
+    Column("given_up_at", Instant),
+    Column("error_code", Text),
+    Column("error_text", Text),
+    Column("worker", Text),
+    Column("lease_until", Double),
+)
+
 
 def _word(text: str) -> ColumnElement[str]:
     # A literal, not a parameter: SQLite uses a partial index only where the query repeats its condition word for word.
@@ -344,6 +393,8 @@ UNPLANNED = and_(
     or_(items.c.scheduled_for.is_(None), items.c.scheduled_for != items.c.next_rotation_at),
 )
 NAMED = items.c.state != _word(ItemState.UNDOING)
+# A delivery that somebody still has to make.
+WAITING = and_(deliveries.c.delivered_at.is_(None), deliveries.c.given_up_at.is_(None))
 HELD = versions.c.stage != _word(Stage.REVOKED)
 IS_CURRENT = versions.c.stage == _word(Stage.CURRENT)
 
@@ -366,9 +417,11 @@ ONE_UNPUBLISHED = _rule("uq_rotations_unpublished", rotations.c.item_id, where=U
 # The trigger is constant here; it is indexed so that SQLite, which reports columns, tells this rule from the one above.
 ONE_DELETE = _rule("uq_rotations_delete", rotations.c.item_id, rotations.c.trigger, where=OPEN_DELETE)
 FOLDER_NAME = _rule("uq_folders_name", folders.c.name)
+FORWARDER_NAME = _rule("uq_forwarders_name", forwarders.c.name)
 EVENT_ID = _rule("uq_events_event_id", events.c.event_id)
 
 Index("ix_rotations_due", rotations.c.next_attempt_at, sqlite_where=OPEN, postgresql_where=OPEN)
+Index("ix_deliveries_due", deliveries.c.next_attempt_at, sqlite_where=WAITING, postgresql_where=WAITING)
 Index("ix_rotations_lane", rotations.c.lane, rotations.c.next_attempt_at, sqlite_where=OPEN, postgresql_where=OPEN)
 Index("ix_items_unplanned", items.c.next_rotation_at, sqlite_where=UNPLANNED, postgresql_where=UNPLANNED)
 PAUSED = permits.c.not_before.is_not(None)

@@ -9,6 +9,7 @@ from azure_rotator.store.account import AccountRows
 from azure_rotator.store.audit import AuditRows
 from azure_rotator.store.connect import Database
 from azure_rotator.store.folders import FolderRows
+from azure_rotator.store.forwarders import ForwarderRows
 from azure_rotator.store.items import ItemRows
 from azure_rotator.store.journal import JournalRows
 from azure_rotator.store.leases import Leases
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
 
 
 class SqlUnitOfWork(
-    TargetRows, ItemRows, StandingRows, FolderRows, AccountRows, AuditRows, JournalRows, Leases, Planning, Steps
+    TargetRows,
+    ItemRows,
+    StandingRows,
+    FolderRows,
+    AccountRows,
+    AuditRows,
+    ForwarderRows,
+    JournalRows,
+    Leases,
+    Planning,
+    Steps,
 ):
     """Implements ``ports.UnitOfWork``: one method per state change, each one transaction. Safe to share by threads.
 

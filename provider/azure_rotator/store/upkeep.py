@@ -36,6 +36,10 @@ PLACES: Mapping[Column[Any], tuple[str, Column[Any], Column[Any] | None]] = {
     ),
     tables.items.c.sealed_login: ("items", tables.items.c.item_id, None),
     tables.mints.c.sealed_evidence: ("mints", tables.mints.c.mint_id, None),
+    # Three in one row: each has a place of its own, so that none opens as another.
+    tables.forwarders.c.sealed_url: ("forwarders.url", tables.forwarders.c.forwarder_id, None),
+    tables.forwarders.c.sealed_credential: ("forwarders.credential", tables.forwarders.c.forwarder_id, None),
+    tables.forwarders.c.sealed_signing_key: ("forwarders.signing_key", tables.forwarders.c.forwarder_id, None),
     tables.versions.c.sealed_value: ("versions", tables.versions.c.version_id, tables.versions.c.number),
 }
 # What only somebody who writes is told.

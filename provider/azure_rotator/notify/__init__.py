@@ -1,0 +1,1 @@
+"""Events on their way to people: webhooks and mail. Implements ``ports.Notifier``."""
