@@ -278,6 +278,27 @@ def test_a_reference_is_resolved_at_each_sending(world: World, webhook: Webhook,
     webhook.calls[0].signed_at(KEY[::-1])
 
 
+# --- the scheduler
+
+
+@row("B-07")
+def test_the_scheduler_sends_what_its_own_rotations_tell(world: World, webhook: Webhook):
+    world.create(auto_rotate=True, rotation_interval=7)
+    hook(world, webhook)
+    world.days_later(7)
+    assert [event["trigger"] for call in webhook.calls for event in call.events] == ["automatic"]
+
+
+def test_a_scheduler_that_runs_sends_while_it_waits_and_ends_when_it_is_told_to(world: World, webhook: Webhook):
+    hook(world, webhook)
+    world.create()
+    scheduler = world.scheduler()
+    webhook.during = lambda call: scheduler.stop()
+    scheduler.run()
+    assert [call.ids for call in webhook.calls] == [event_ids(world)]
+    assert seen(world)["pending"] == 0
+
+
 # --- several processes, and those that die
 
 

@@ -21,7 +21,7 @@ PLACES = (
 )
 
 
-@row("AK-29")
+@row("AK-29", "F66")
 def test_a_life_cycle_leaves_no_credential_anywhere(sandbox: Sandbox, tmp_path: Path):
     life = Life(tmp_path, sandbox)
     life.live()

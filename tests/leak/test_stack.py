@@ -23,7 +23,7 @@ pytestmark = pytest.mark.e2e
 UP = ("up", "--yes", "--skip-preview", "--diff")
 
 
-@row("AK-29", "AK-65")
+@row("AK-29", "AK-65", "F66")
 def test_no_credential_is_on_the_screen_in_the_state_or_in_a_process_list(
     stack: Stack, beside: Engine, control: Control, rotator: App, make_application, tmp_path: Path
 ):

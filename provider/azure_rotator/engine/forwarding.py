@@ -6,6 +6,7 @@ next one sends the same events with the same ids, so that a receiver gets each a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypedDict
@@ -139,9 +140,12 @@ class Forwarding:
 
     # --- delivering -----------------------------------------------------------------------------------------------
 
-    def deliver_due(self) -> Delivered:
+    def deliver_due(self, *, stopping: Callable[[], bool] = lambda: False) -> Delivered:
         """Send what is due, oldest first, in 50 calls at most, none begun after 10 seconds; one forwarder that fails
         does not stop others.
+
+        Args:
+            stopping: Whether to begin no further call.
 
         Raises:
             Unavailable: ``StoreUnavailable``; what was sent and could not be recorded is sent again.
@@ -152,7 +156,7 @@ class Forwarding:
         for _ in range(_MOST_CALLS):
             now = self._c.clock.now()
             due = self._c.uow.next_delivery_at()
-            if due is None or due > now or now >= end:
+            if due is None or due > now or now >= end or stopping():
                 break
             parcel = self._c.uow.claim_parcel(self._c.worker, now)
             if parcel is None:

@@ -1,4 +1,4 @@
-"""The scheduler: plan what is due, hand it to the dispatcher, look again.
+"""The scheduler: plan what is due, hand it to the dispatcher, look again; beside that, send what people are to be told.
 
     due items ──plan──> rows ──due──> dispatcher ──run──> engine's runner ──> waits are columns again
 
@@ -73,6 +73,16 @@ class Scheduler:
     def run(self) -> None:
         """Rotate until ``stop`` is called. The store may be away for a while: it is asked again and again."""
         self._observer.tell("scheduler started", store_id=self._engine.store_id)
+        courier = threading.Thread(target=self._deliver, name="courier")
+        courier.start()
+        try:
+            self._rotate()
+        finally:
+            self._stopping.set()
+            courier.join()
+        self._observer.tell("scheduler stopped", in_hand=self._dispatcher.in_hand)
+
+    def _rotate(self) -> None:
         failures = 0
         rang = False
         while not self._stopping.is_set():
@@ -89,10 +99,23 @@ class Scheduler:
             pause = self._poll * min(2**failures, _LONGEST_PAUSE // self._poll or 1)
             rang = self._bell.wait(None if saturated else pause.total_seconds())
         self._dispatcher.close()
-        self._observer.tell("scheduler stopped", in_hand=self._dispatcher.in_hand)
+
+    def _deliver(self) -> None:
+        """Send events, on a thread of its own: a receiver that is slow keeps no rotation waiting."""
+        while not self._stopping.is_set():
+            pause = self._poll
+            try:
+                self._engine.forwarding.deliver_due(stopping=self._stopping.is_set)
+            except RotatorError as failed:
+                pause = _LONGEST_PAUSE
+                self._observer.tell("events not sent", code=failed.code, message=failed.message, hint=failed.hint)
+            except Exception as fault:  # noqa: BLE001 - rotations go on, and so do the next events
+                pause = _LONGEST_PAUSE
+                self._observer.tell("internal error", error=type(fault).__name__, exc_info=fault)
+            self._stopping.wait(pause.total_seconds())
 
     def once(self) -> Served:
-        """Plan and run what is due now, to where it has to wait for longer than a proof may take.
+        """Plan and run what is due now, to where it has to wait for longer than a proof may take; then send events.
 
         Raises:
             RotatorError: The store could not be used.
@@ -105,6 +128,7 @@ class Scheduler:
             elif not self._wait_for_proofs():
                 break
         self._dispatcher.close()
+        self._engine.forwarding.deliver_due(stopping=self._stopping.is_set)
         return self.served
 
     def stop(self) -> None:
