@@ -174,7 +174,10 @@ def test_no_method_of_the_store_is_forgotten(tmp_path: Path) -> None:
     writes = {"insert_", "update_", "record_", "write_", "begin_", "claim", "extend", "release", "hold_", "correct_"}
     writes |= {
         "hasten",
-        "withdraw_",
+        "withdraw",
+        "plan",
+        "park",
+        "postpone_",
         "resume",
         "mint_settled",
         "store_pending",
