@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv/.bootstrapped
 BIN := .venv/bin
 
-.PHONY: help up down test test-full check crash bench bench-quick docs
+.PHONY: help up down test test-full check crash soak bench bench-quick docs
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +39,9 @@ test-full: $(VENV) ## The slow tests (under 45 minutes)
 
 crash: $(VENV) ## Kill N processes, wherever they are, and look what is left: make crash N=5000 SEED=1000 DATABASE=sqlite
 	@$(BIN)/python -m tests.crash --kills $(N) --seed $(SEED) --database $(DATABASE)
+
+soak: $(VENV) ## Three years of 2,000 items, with kills and downtimes: each due date served once, or caught up once
+	@$(BIN)/python -m tests.soak --database $(DATABASE)
 
 check: $(VENV) ## Lint, format, types, layers, acceptance rows, lock, our own rules
 	$(BIN)/ruff check

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Integer,
     Select,
     bindparam,
     func,
@@ -25,6 +26,7 @@ from azure_rotator.domain.budget import Budget, budget_of, slots
 from azure_rotator.domain.model import Event, RotatedSecret, Rotation, Target
 from azure_rotator.domain.rotation import NEVER
 from azure_rotator.store import audit as audit_rows
+from azure_rotator.store.column_types import Instant
 from azure_rotator.store.connect import Database
 from azure_rotator.store.leases import ensure_permit, is_free
 from azure_rotator.store.tables import (
@@ -45,26 +47,66 @@ _TARGET = columns_of(targets, Target)
 _T = TypeVar("_T")
 
 
+def _labelled(prefix: str, columns: Sequence[Column[Any]]) -> list[ColumnElement[Any]]:
+    return [column.label(f"{prefix}_{column.name}") for column in columns]
+
+
+def _ready() -> Select[str]:
+    place = func.row_number().over(
+        partition_by=rotations.c.lane, order_by=(rotations.c.next_attempt_at, rotations.c.created_at)
+    )
+    ready = (
+        select(rotations.c.rotation_id, rotations.c.next_attempt_at, place.label("place"))
+        .join_from(rotations, permits, permits.c.lane == rotations.c.lane, isouter=True)
+        .where(
+            OPEN,
+            rotations.c.next_attempt_at <= _NOW,
+            is_free(rotations.c.lease_until),
+            is_free(permits.c.lease_until),
+            or_(permits.c.not_before.is_(None), permits.c.not_before <= _NOW),
+        )
+        .subquery()
+    )
+    return select(ready.c.rotation_id).where(ready.c.place == 1).order_by(ready.c.next_attempt_at).limit(_MOST)
+
+
+# Made once: they are asked at every poll, and making one costs more than asking it.
+_NOW, _MOST = bindparam("now", type_=Instant()), bindparam("most", type_=Integer())
+_UNPLANNED_IDS = (
+    select(items.c.item_id)
+    .where(UNPLANNED, items.c.next_rotation_at <= _NOW)
+    .order_by(items.c.next_rotation_at, items.c.item_id)
+    .limit(_MOST)
+)
+_WITH_TARGETS = (
+    select(*_labelled("item", _ITEM), *_labelled("target", _TARGET))
+    .join_from(items, targets, items.c.target_id == targets.c.target_id)
+    .where(items.c.item_id.in_(bindparam("ids", expanding=True)))
+    .order_by(items.c.next_rotation_at, items.c.item_id)
+)
+_READY = _ready()
+_ACTIVE_PAUSES = (
+    select(permits.c.lane, permits.c.not_before)
+    .where(PAUSED, permits.c.not_before > _NOW)
+    .order_by(permits.c.not_before.desc())
+)
+_NEXT = (
+    select(func.min(rotations.c.next_attempt_at)).where(OPEN, rotations.c.next_attempt_at < NEVER),
+    select(func.min(items.c.next_rotation_at)).where(UNPLANNED),
+)
+
+
 class Planning:
     """The part of the unit of work about what is due."""
 
     _db: Database
 
     def unplanned(self, now: datetime, limit: int) -> Sequence[tuple[RotatedSecret, Target]]:
-        due = (
-            select(items.c.item_id)
-            .where(UNPLANNED, items.c.next_rotation_at <= now)
-            .order_by(items.c.next_rotation_at, items.c.item_id)
-            .limit(limit)
-        )
-        whole = (
-            select(*_labelled("item", _ITEM), *_labelled("target", _TARGET))
-            .join_from(items, targets, items.c.target_id == targets.c.target_id)
-            .where(items.c.item_id.in_(due))
-            .order_by(items.c.next_rotation_at, items.c.item_id)
-        )
         with self._db.reading() as connection:
-            rows = connection.execute(whole).mappings().all()
+            ids = connection.execute(_UNPLANNED_IDS, {"now": now, "most": limit}).scalars().all()
+            if not ids:  # as at most polls: the wide rows are not asked for
+                return []
+            rows = connection.execute(_WITH_TARGETS, {"ids": ids}).mappings().all()
         return [(RotatedSecret(**_part("item", row)), Target(**_part("target", row))) for row in rows]
 
     def plan(self, planned: Sequence[Rotation], events: Sequence[Event]) -> Sequence[Rotation]:
@@ -103,40 +145,17 @@ class Planning:
         return fresh
 
     def due(self, now: datetime, limit: int) -> Sequence[str]:
-        place = func.row_number().over(
-            partition_by=rotations.c.lane, order_by=(rotations.c.next_attempt_at, rotations.c.created_at)
-        )
-        ready = (
-            select(rotations.c.rotation_id, rotations.c.next_attempt_at, place.label("place"))
-            .join_from(rotations, permits, permits.c.lane == rotations.c.lane, isouter=True)
-            .where(
-                OPEN,
-                rotations.c.next_attempt_at <= now,
-                is_free(rotations.c.lease_until),
-                is_free(permits.c.lease_until),
-                or_(permits.c.not_before.is_(None), permits.c.not_before <= now),
-            )
-            .subquery()
-        )
-        statement = select(ready.c.rotation_id).where(ready.c.place == 1).order_by(ready.c.next_attempt_at).limit(limit)
         with self._db.reading() as connection:
-            return list(connection.execute(statement).scalars())
+            return connection.execute(_READY, {"now": now, "most": limit}).scalars().all()
 
     def postpone_paused(self, now: datetime) -> int:
-        active = (
-            select(permits.c.lane, permits.c.not_before)
-            .where(PAUSED, permits.c.not_before > now)
-            .order_by(permits.c.not_before.desc())
-        )
         with self._db.reading() as connection:
-            paused = connection.execute(active).all()
+            paused = connection.execute(_ACTIVE_PAUSES, {"now": now}).all()
         return sum(self._postpone(row.lane, row.not_before, now) for row in paused)
 
     def next_due(self) -> datetime | None:
-        going_on = select(func.min(rotations.c.next_attempt_at)).where(OPEN, rotations.c.next_attempt_at < NEVER)
-        beginning = select(func.min(items.c.next_rotation_at)).where(UNPLANNED)
         with self._db.reading() as connection:
-            found = [connection.execute(statement).scalar_one() for statement in (going_on, beginning)]
+            found = [connection.execute(statement).scalar_one() for statement in _NEXT]
         return min((at for at in found if at is not None), default=None)
 
     def _postpone(self, pause: str, until: datetime, now: datetime) -> int:
@@ -199,10 +218,6 @@ def _slots(
         found += zip(groups[budget], instants, strict=True)
         connection.execute(update(permits).where(permits.c.lane == budget.name).values(booked_until=booked_until))
     return found
-
-
-def _labelled(prefix: str, columns: Sequence[Column[Any]]) -> list[ColumnElement[Any]]:
-    return [column.label(f"{prefix}_{column.name}") for column in columns]
 
 
 def _part(prefix: str, row: Any) -> dict[str, Any]:
