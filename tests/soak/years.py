@@ -241,6 +241,7 @@ class Years:
                 observer=cast(Observer, SilentObserver()),
                 rotators=dict.fromkeys(RotatorType, self._ledger),
                 checkers={},
+                notifiers={},
                 who="scheduler",
                 worker=self._id(),
             )
