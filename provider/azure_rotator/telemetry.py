@@ -189,7 +189,8 @@ def level_of(environment: Mapping[str, str]) -> str | None:
 def logging_to(stream: TextIO | None, level: str | None, redactor: Redactor) -> Iterator[None]:
     """Write log lines, ours and the libraries', to a stream while the block runs: one line each, redacted last.
 
-    Libraries never log below ``info``: their debug lines hold whole requests.
+    Libraries never log below ``info``: their debug lines hold whole requests. Those of ``info``, several for each
+    request to Azure, come with our own of ``debug`` only.
 
     Args:
         level: One of ``LEVELS``; None: nothing is written, the libraries' warnings neither.
@@ -200,7 +201,7 @@ def logging_to(stream: TextIO | None, level: str | None, redactor: Redactor) -> 
     if level is not None and stream is not None:
         handler = logging.StreamHandler(stream)
         handler.setFormatter(_formatter(redactor))
-        root.setLevel(max(LEVELS[level], logging.INFO))
+        root.setLevel(logging.INFO if level == "debug" else max(LEVELS[level], logging.WARNING))
         own.setLevel(LEVELS[level])
     root.addHandler(handler)
     try:

@@ -46,11 +46,13 @@ class Outcome:
     Args:
         error: What failed in this run, if something did; safe to show.
         path: The item's; empty where it is not known.
+        rotation: The operation as the run left it.
     """
 
     ending: Ending
     error: RotatorError | None = None
     path: str = ""
+    rotation: Rotation | None = None
 
 
 class Runner:
@@ -98,23 +100,24 @@ class Runner:
     def _loop(self, claim: Claim, *, resume: bool, force: bool, stopping: Callable[[], bool]) -> Outcome:
         error: RotatorError | None = None
         path = ""
+        rotation: Rotation | None = None
         while True:
             if stopping():
-                return Outcome(ending=Ending.STOPPED, error=error, path=path)
+                return Outcome(ending=Ending.STOPPED, error=error, path=path, rotation=rotation)
             now = self._c.clock.now()
             rotation = self._c.uow.get_rotation(claim.rotation_id)
             if rotation is None:
-                return Outcome(ending=Ending.ENDED, error=error, path=path)
+                return Outcome(ending=Ending.ENDED, error=error, path=path, rotation=rotation)
             item = self._c.uow.find_item(item_id=rotation.item_id)
             path = item.name if item else path
             versions = tuple(self._c.uow.versions(rotation.item_id)) if item else ()
             step = machine.next_step(rotation, item, versions, now)
             if step is Step.ENDED or item is None:
-                return Outcome(ending=Ending.ENDED, error=error, path=path)
+                return Outcome(ending=Ending.ENDED, error=error, path=path, rotation=rotation)
             if step is Step.WAIT:
-                return Outcome(ending=Ending.WAITING, error=error, path=path)
+                return Outcome(ending=Ending.WAITING, error=error, path=path, rotation=rotation)
             if step is Step.PARKED:
-                return Outcome(ending=Ending.PARKED, error=error, path=path)
+                return Outcome(ending=Ending.PARKED, error=error, path=path, rotation=rotation)
             if step in _OF_THE_ROW:
                 asked, resume = resume and error is None, False
                 self._decide(step, claim, rotation, item, now, asked=asked)

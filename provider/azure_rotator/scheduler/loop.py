@@ -17,6 +17,7 @@ from azure_rotator.domain.errors import RotatorError
 from azure_rotator.domain.ports import Clock, Dispatcher, Observer
 from azure_rotator.engine.runner import Ending, Outcome
 from azure_rotator.engine.service import Engine
+from azure_rotator.engine.views import iso
 
 POLL = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(seconds=30)
@@ -184,7 +185,11 @@ class Scheduler:
         self._tell(rotation_id, outcome)
 
     def _tell(self, rotation_id: str, outcome: Outcome) -> None:
-        about = {"rotation_id": rotation_id, "path": outcome.path, "ending": outcome.ending.value}
+        about: dict[str, object] = {"rotation_id": rotation_id, "path": outcome.path, "ending": outcome.ending.value}
+        if outcome.rotation is not None:
+            about["state"] = outcome.rotation.state.value
+            if outcome.ending is Ending.WAITING:
+                about["next_attempt_at"] = iso(outcome.rotation.next_attempt_at)
         if outcome.error is not None:
             error = outcome.error
             self._observer.tell("rotation failed", **about, code=error.code, message=error.message, hint=error.hint)
