@@ -56,6 +56,7 @@ READS = frozenset(
         "item_known",
         "has_minted",
         "unplanned",
+        "reminders",
         "due",
         "next_due",
         "versions",

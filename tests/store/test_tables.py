@@ -151,6 +151,8 @@ MODEL: dict[str, tuple[type[Any], Table]] = {
 }
 ONLY_THE_STORES = {"versions.key_id_lower", "rotations.worker", "rotations.lease_until"} | {
     "items.scheduled_for",
+    "items.reminded_for",
+    "items.remind_at",
     "audit.sequence",
     "events.sequence",
     "account.account_id",

@@ -538,6 +538,29 @@ class Backlog:
     error_text: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reminder:
+    """An item and what is planned of its reminders.
+
+    Args:
+        planned_for: The due instant they were planned for; another one than the item's, or None: they are not.
+        at: When the next of them is to be told; None: none is.
+    """
+
+    item: RotatedSecret
+    planned_for: datetime | None
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reminded:
+    """What becomes of it: events to tell now, and when the next one comes, for the item's present due instant."""
+
+    found: Reminder
+    next_at: datetime | None
+    events: tuple[Event, ...]
+
+
 class UnitOfWork(Protocol):
     """The store, one method per state change, each one transaction.
 
@@ -860,6 +883,24 @@ class UnitOfWork(Protocol):
 
     def next_due(self) -> datetime | None:
         """When the next item is due or the next open rotation goes on, perhaps long ago; None: never."""
+        ...
+
+    def reminders(self, now: datetime, limit: int) -> Sequence[Reminder]:
+        """Items whose reminders are to be planned anew, for their due instant or their settings changed, and those with
+        one that is due: no more than ``limit`` of each."""
+        ...
+
+    def remind(self, reminded: Sequence[Reminded]) -> Sequence[Reminded]:
+        """Put their events into the outbox and write down what comes next, in one transaction, where the item is still
+        as it was found. Returns: of which items."""
+        ...
+
+    def tell_once(self, told: Sequence[Event]) -> Sequence[Event]:
+        """Put those into the outbox whose ``event_id`` is not in it. Returns: which."""
+        ...
+
+    def take_turn(self, name: str, now: datetime, every: timedelta) -> bool:
+        """Whether it is this process that does, at ``now``, what is done once in so long."""
         ...
 
     # the fenced state changes of a rotation

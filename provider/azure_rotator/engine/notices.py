@@ -2,7 +2,7 @@
 
     due ── nobody looked for longer than the window ──> rotation-overdue, and one catch-up
     works ── fails ──> rotated-secret-failure, once a day while it lasts ── works ──> rotation-recovered, …-success
-                            └── parked ──> rotation-parked
+                            └── parked ──> rotation-parked, once a day rotated-secret-failure
 
 Each row is written by the transaction that records what it tells about. A failed create and a refused deletion have
 somebody who waits for their end, and raise no notice but the one of the end.
@@ -10,10 +10,13 @@ somebody who waits for their end, and raise no notice but the one of the end.
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from datetime import timedelta
 
 from azure_rotator.domain.errors import RotatorError
-from azure_rotator.domain.model import Event, RotatedSecret, Rotation, RotatorStatus, Trigger
+from azure_rotator.domain.model import Event, RotatedSecret, Rotation, RotatorStatus, Standing, Trigger
+from azure_rotator.domain.names import ID_BYTES, encode_id
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.views import iso
 
@@ -56,6 +59,22 @@ class Notices:
             self._c.event(rotation, item, PARKED, text, None, error.code),
         )
 
+    def lasting(self, standing: Standing) -> tuple[Event, ...]:
+        """Of a rotation that is parked for a day, and of each day more. None of a disabled item: nobody waits for it.
+
+        Who tries again by himself tells it at an attempt (``failed``).
+        """
+        rotation, item = standing.rotation, standing.item
+        if rotation is None or not rotation.parked or rotation.trigger in _QUIET or not item.enabled:
+            return ()
+        latest = self._c.uow.latest_event(item.item_id, (SUCCESS, FAILURE, RECOVERED))
+        if latest is not None and self._c.clock.now() - latest.occurred_at < _AGAIN_AFTER:
+            return ()
+        text = f"it still fails, and is parked: {rotation.error_text or rotation.error_code}"
+        event = self._c.event(rotation, item, FAILURE, text, None, rotation.error_code)
+        # The same for whoever looks at this moment, another one for the next day.
+        return (replace(event, event_id=id_of(FAILURE, rotation.rotation_id, latest.event_id if latest else "")),)
+
     def overdue(self, rotation: Rotation, item: RotatedSecret) -> Event:
         """Of a rotation that begins late, because nobody looked when it was due."""
         text = f"it was due at {iso(rotation.due_at)}, and no scheduler ran; it is caught up now"
@@ -77,3 +96,8 @@ class Notices:
     def _recovered(self, rotation: Rotation, item: RotatedSecret, version: int | None) -> Event:
         failed = f" ({item.error_code})" if item.error_code else ""
         return self._c.event(rotation, item, RECOVERED, f"it works again after failures{failed}", version)
+
+
+def id_of(*about: str) -> str:
+    """The id of a notice that is told once, made of what it is about: whoever tells it, finds it told."""
+    return encode_id(hashlib.sha256("\n".join(about).encode()).digest()[:ID_BYTES])

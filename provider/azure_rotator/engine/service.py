@@ -19,6 +19,7 @@ from azure_rotator.engine.inventory import Inventory, Stock
 from azure_rotator.engine.items import Items
 from azure_rotator.engine.planning import Planner
 from azure_rotator.engine.reconcile import Reconcile
+from azure_rotator.engine.reminders import Reminders
 from azure_rotator.engine.reports import Reports
 from azure_rotator.engine.runner import Runner
 from azure_rotator.engine.secrets import Secrets
@@ -40,6 +41,7 @@ class Engine:
         forwarding: Event forwarders, and ``deliver_due()`` for whoever ticks.
         runner: ``run(rotation_id)``, for whoever dispatches.
         planner: What is due, for the scheduler.
+        reminders: What people are told when its time has come, for the scheduler.
     """
 
     def __init__(self, context: Context) -> None:
@@ -54,6 +56,7 @@ class Engine:
         self.folders = Folders(context)
         self.account = Accounts(context)
         self.watch = Watch(context)
+        self.reminders = Reminders(context, self.watch)
         self.reports = Reports(context, self.watch)
         self.forwarding = Forwarding(context)
         self._reconcile = Reconcile(context, foreground, Drift(context, foreground, Items(context, foreground)))

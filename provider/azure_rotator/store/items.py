@@ -231,6 +231,8 @@ class ItemRows:
 def replace_settings(connection: Connection, item: RotatedSecret) -> None:
     """Write the settings of the row of revision ``item.revision - 1``. Raises: Conflict ``ItemLocked``."""
     values = {name: value for name, value in tables.values_of(item).items() if name not in _NOT_SETTINGS}
+    # Its reminders may be others now, although it is due when it was.
+    values["reminded_for"] = None
     statement = (
         update(tables.items)
         .where(tables.items.c.item_id == item.item_id, tables.items.c.revision == item.revision - 1)

@@ -205,6 +205,9 @@ items = Table(
     Column("counted_from", Instant),
     # The due instant for which the scheduler last planned a rotation: another one is to be planned when it differs.
     Column("scheduled_for", Instant),
+    # The due instant for which reminders were last planned, and when the next of them is to be told.
+    Column("reminded_for", Instant),
+    Column("remind_at", Instant),
 )
 
 # What an item manages besides client secrets, whose keyIds are ruled by ``uq_versions_key_id``: a key of a storage
@@ -288,7 +291,8 @@ permits = Table(
     Column("lease_until", Double),
     Column("not_before", Instant),
     Column("fence", Integer, nullable=False),
-    # Of a tenant or subscription: up to when its budget of requests is spoken for, in seconds since 1970.
+    # Of a tenant or subscription: up to when its budget of requests is spoken for, in seconds since 1970. Of a turn:
+    # when the next one may be taken.
     Column("booked_until", Double),
 )
 
@@ -392,6 +396,14 @@ UNPLANNED = and_(
     items.c.next_rotation_at.is_not(None),
     or_(items.c.scheduled_for.is_(None), items.c.scheduled_for != items.c.next_rotation_at),
 )
+# An item whose schedule runs, and the reminders of what it is due for are not planned yet.
+UNREMINDED = and_(
+    items.c.state == _word(ItemState.ACTIVE),
+    items.c.enabled.is_(true()),
+    items.c.next_rotation_at.is_not(None),
+    or_(items.c.reminded_for.is_(None), items.c.reminded_for != items.c.next_rotation_at),
+)
+TO_REMIND = items.c.remind_at.is_not(None)
 NAMED = items.c.state != _word(ItemState.UNDOING)
 # A delivery that somebody still has to make.
 WAITING = and_(deliveries.c.delivered_at.is_(None), deliveries.c.given_up_at.is_(None))
@@ -424,6 +436,8 @@ Index("ix_rotations_due", rotations.c.next_attempt_at, sqlite_where=OPEN, postgr
 Index("ix_deliveries_due", deliveries.c.next_attempt_at, sqlite_where=WAITING, postgresql_where=WAITING)
 Index("ix_rotations_lane", rotations.c.lane, rotations.c.next_attempt_at, sqlite_where=OPEN, postgresql_where=OPEN)
 Index("ix_items_unplanned", items.c.next_rotation_at, sqlite_where=UNPLANNED, postgresql_where=UNPLANNED)
+Index("ix_items_unreminded", items.c.next_rotation_at, sqlite_where=UNREMINDED, postgresql_where=UNREMINDED)
+Index("ix_items_remind_at", items.c.remind_at, sqlite_where=TO_REMIND, postgresql_where=TO_REMIND)
 PAUSED = permits.c.not_before.is_not(None)
 Index("ix_permits_paused", permits.c.not_before, sqlite_where=PAUSED, postgresql_where=PAUSED)
 Index("ix_rotations_item", rotations.c.item_id)

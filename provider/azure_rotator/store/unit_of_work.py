@@ -14,6 +14,7 @@ from azure_rotator.store.items import ItemRows
 from azure_rotator.store.journal import JournalRows
 from azure_rotator.store.leases import Leases
 from azure_rotator.store.planning import Planning
+from azure_rotator.store.reminders import ReminderRows
 from azure_rotator.store.standings import StandingRows
 from azure_rotator.store.steps import Steps
 from azure_rotator.store.targets import TargetRows
@@ -33,6 +34,7 @@ class SqlUnitOfWork(
     JournalRows,
     Leases,
     Planning,
+    ReminderRows,
     Steps,
 ):
     """Implements ``ports.UnitOfWork``: one method per state change, each one transaction. Safe to share by threads.
