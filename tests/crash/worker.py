@@ -57,6 +57,7 @@ READS = frozenset(
         "has_minted",
         "unplanned",
         "reminders",
+        "due_by_hour",
         "due",
         "next_due",
         "versions",

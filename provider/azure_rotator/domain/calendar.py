@@ -57,6 +57,17 @@ def is_zone(name: str) -> bool:
     return True
 
 
+def forget_zones() -> None:
+    """What was read of zones is read again when it is needed: the system's database may be another one by now."""
+    ZoneInfo.clear_cache()
+
+
+def nearest_hour(at: datetime, hour: int, zone: ZoneInfo) -> datetime:
+    """The instant nearest to ``at`` at which the clocks of a zone show a full hour."""
+    day = _wall(at, zone).date()
+    return min((at_hour(day + days * _DAY, hour, zone) for days in (-1, 0, 1)), key=lambda found: abs(found - at))
+
+
 def at_hour(day: date, hour: int, zone: ZoneInfo) -> datetime:
     """The instant, in UTC, at which the clocks of a zone show a full hour of a day; see the module for the odd ones."""
     wall = datetime.combine(day, time(hour), tzinfo=zone)

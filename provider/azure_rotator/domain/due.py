@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from azure_rotator.domain.calendar import Cadence, is_zone
+from azure_rotator.domain.calendar import Cadence, is_zone, nearest_hour, zone_named
 from azure_rotator.domain.errors import Rejected
 from azure_rotator.domain.kinds import CLIENT_SECRETS, overlap_of
 from azure_rotator.domain.model import (
@@ -133,6 +133,29 @@ def due_at(
         overlap_for=overlap_of(item),
         minted=minted,
     )
+
+
+def due_by_present_rules(item: RotatedSecret, current: Version | None) -> datetime | None:
+    """Where the item's due instant lies if the rules of its zone are others than when it was stored: at the same hour
+    of the wall clock. One that no hour decided stays.
+
+    Raises:
+        Rejected: ``TimeZoneInvalid``: this machine does not know the item's zone.
+    """
+    due = item.next_rotation_at
+    if due is None or item.rotation_hour is None:
+        return due
+    near = nearest_hour(due, item.rotation_hour, zone_named(item.time_zone))
+    if near == due:
+        return due
+    counted = due_at(
+        item,
+        item.last_rotation_at or item.created_at,
+        current.expires_at if current else None,
+        first=current is None or current.number <= 1,
+        minted=current is not None and current.origin is Origin.MINTED,
+    )
+    return due if counted == due else near
 
 
 def parked_until(item: RotatedSecret, now: datetime) -> datetime | None:

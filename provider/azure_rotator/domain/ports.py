@@ -864,6 +864,15 @@ class UnitOfWork(Protocol):
         deleted ones what is left."""
         ...
 
+    def due_by_hour(self, after: datetime, until: datetime) -> Sequence[RotatedSecret]:
+        """Items with an hour that are due after the one instant and not after the other."""
+        ...
+
+    def move_due(self, item: RotatedSecret, at: datetime) -> bool:
+        """The item is due at ``at`` instead of its ``next_rotation_at``, with the same reminders. Returns: whether it
+        was still due then."""
+        ...
+
     def plan(self, rotations: Sequence[Rotation], events: Sequence[Event]) -> Sequence[Rotation]:
         """Insert those that serve an item's present due instant and that nobody inserted before, each at a slot of its
         budget (``domain.budget``), in one transaction. Where the item has an unpublished rotation, that one serves it.

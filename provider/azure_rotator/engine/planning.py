@@ -6,17 +6,22 @@ What was missed while nobody looked is caught up once: the next due date is coun
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from azure_rotator.domain.due import LATE
+from azure_rotator.domain.calendar import forget_zones
+from azure_rotator.domain.due import LATE, due_by_present_rules
 from azure_rotator.domain.errors import Rejected
 from azure_rotator.domain.kinds import lane
 from azure_rotator.domain.model import Event, RotatedSecret, Rotation, RotationState, Target, Trigger
+from azure_rotator.domain.rotation import current_version
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.notices import Notices
 from azure_rotator.engine.views import iso
 
 _BATCH = 500
+# How often, and how far ahead, due instants are held against the rules of their zones.
+_ZONES_EVERY = timedelta(hours=6)
+_ZONES_AHEAD = timedelta(days=2)
 
 
 class Planner:
@@ -25,6 +30,7 @@ class Planner:
     def __init__(self, context: Context) -> None:
         self._c = context
         self._notices = Notices(context)
+        self._zones_at: datetime | None = None
 
     def plan_due(self) -> int:
         """Plan what is due now. Returns: how many rotations were planned."""
@@ -51,6 +57,32 @@ class Planner:
             planned += len(inserted)
             if len(found) < _BATCH:
                 return planned
+
+    def follow_zones(self) -> int:
+        """Move due dates to their hour on the wall clock where the rules of a zone have changed since they were stored.
+        What is due already stays. Looks when a process begins, and a few times a day. Returns: how many moved."""
+        now = self._c.clock.now()
+        if self._zones_at is not None and now < self._zones_at:
+            return 0
+        forget_zones()
+        moved = 0
+        for item in self._c.uow.due_by_hour(now, now + _ZONES_AHEAD):
+            try:
+                at = due_by_present_rules(item, current_version(self._c.uow.versions(item.item_id)))
+            except Rejected:  # an unknown zone: its rotation says so when it runs
+                continue
+            if at is None or at == item.next_rotation_at or not self._c.uow.move_due(item, at):
+                continue
+            moved += 1
+            self._c.observer.tell(
+                "due date moved",
+                path=item.name,
+                time_zone=item.time_zone,
+                due_at=iso(at),
+                was_due_at=iso(item.next_rotation_at),
+            )
+        self._zones_at = now + _ZONES_EVERY
+        return moved
 
     def due(self, limit: int) -> Sequence[str]:
         """Operations to run now, the longest due first; whatever is asked to pause waits for the end of its pause."""

@@ -140,6 +140,7 @@ class Scheduler:
     def _tick(self) -> bool:
         """Returns: whether there is no room, so that the next look has to wait for a worker."""
         self._engine.reminders.tell_due()
+        self._engine.planner.follow_zones()
         planned = self._engine.planner.plan_due()
         room = self._dispatcher.room
         in_hand = self._dispatcher.in_hand

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     Select,
     bindparam,
+    case,
     func,
     insert,
     or_,
@@ -108,6 +109,29 @@ class Planning:
                 return []
             rows = connection.execute(_WITH_TARGETS, {"ids": ids}).mappings().all()
         return [(RotatedSecret(**_part("item", row)), Target(**_part("target", row))) for row in rows]
+
+    def due_by_hour(self, after: datetime, until: datetime) -> Sequence[RotatedSecret]:
+        statement = (
+            select(*_ITEM)
+            .where(UNPLANNED, items.c.rotation_hour.is_not(None))
+            .where(items.c.next_rotation_at > after, items.c.next_rotation_at <= until)
+            .order_by(items.c.next_rotation_at, items.c.item_id)
+        )
+        with self._db.reading() as connection:
+            return [RotatedSecret(**row) for row in connection.execute(statement).mappings()]
+
+    def move_due(self, item: RotatedSecret, at: datetime) -> bool:
+        # Not its revision: whoever changes the item meanwhile has read where it was due, and counts it anew.
+        told = items.c.reminded_for == items.c.next_rotation_at
+        statement = (
+            update(items)
+            .where(items.c.item_id == item.item_id, items.c.next_rotation_at == item.next_rotation_at)
+            .values(
+                next_rotation_at=at, reminded_for=case((told, bindparam("moved_to", at, items.c.reminded_for.type)))
+            )
+        )
+        with self._db.writing() as connection:
+            return connection.execute(statement).rowcount == 1
 
     def plan(self, planned: Sequence[Rotation], events: Sequence[Event]) -> Sequence[Rotation]:
         told = {event.item_id: event for event in events}

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azure_rotator.domain.due import DueCode, Reason, coming, due_at, reasons
+from azure_rotator.domain.due import DueCode, Reason, coming, due_at, due_by_present_rules, reasons
 from azure_rotator.domain.errors import Rejected
 from azure_rotator.domain.model import (
     GraceTiming,
@@ -307,3 +307,38 @@ def test_dates_come_in_order_at_their_hour_and_never_twice(
         between = (wall[1] - wall[0]).days
         # A phase leaves out a day on which the replaced secret would still be valid.
         assert between == interval if phase is None else between % interval == 0
+
+
+# --- zones that change their rules
+
+NEW_YORK_AT_NINE: dict[str, Any] = {"rotation_hour": 9, "time_zone": NEW_YORK}
+APRIL = datetime(2026, 4, 1, 13, tzinfo=UTC)  # 09:00 there
+
+
+@pytest.mark.parametrize(
+    ("changes", "ends_at", "expected"),
+    [
+        pytest.param({"next_rotation_at": APRIL}, None, APRIL, id="it is that hour there"),
+        pytest.param({"next_rotation_at": APRIL + HOUR}, None, APRIL, id="an hour late"),
+        pytest.param({"next_rotation_at": APRIL - HOUR}, None, APRIL, id="an hour early"),
+        pytest.param({"next_rotation_at": APRIL + 3 * DAY}, None, APRIL + 3 * DAY, id="another day, counted anew"),
+        pytest.param(
+            {"next_rotation_at": NOW + 10 * DAY}, NOW + 11 * DAY, NOW + 10 * DAY, id="before its credential ends"
+        ),
+        pytest.param({"next_rotation_at": None, "auto_rotate": False}, None, None, id="it has none"),
+        pytest.param(
+            {"next_rotation_at": NOW + SECOND, "rotation_hour": None}, None, NOW + SECOND, id="no hour decides it"
+        ),
+        pytest.param(
+            {"next_rotation_at": datetime(2027, 3, 14, 6, tzinfo=UTC), "rotation_hour": 2},
+            None,
+            datetime(2027, 3, 14, 7, tzinfo=UTC),
+            id="the hour is left out on that day",
+        ),
+    ],
+)
+def test_a_due_instant_by_the_present_rules_of_its_zone(
+    changes: dict[str, Any], ends_at: datetime | None, expected: datetime | None
+):
+    item = scheduled(**{**NEW_YORK_AT_NINE, **changes})
+    assert due_by_present_rules(item, current(expires_at=ends_at)) == expected
