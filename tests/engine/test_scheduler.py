@@ -256,6 +256,22 @@ def test_a_disabled_item_is_not_rotated_and_enabled_it_is_caught_up(world: World
     assert world.tick().planned == 1
 
 
+def test_a_deletion_that_azure_refuses_gives_the_due_date_back(world: World, control: Control):
+    """It had closed the rotation that was planned; the item is due all the same."""
+    every(world, 30)
+    world.days_later(30)
+    world.clock.advance(days=30)
+    world.engine.planner.plan_due()
+    fault = control.add_fault(
+        "graph.removePassword", app=world.workload.app_id, status=403, code="Authorization_RequestDenied"
+    )
+    assert refused(world.engine.secrets.delete, name=ITEM).code == "AzurePermissionMissing"
+    fault.remove()
+    began = len(world.published_at())
+    assert world.tick().planned == 1
+    assert len(world.published_at()) == began + 1
+
+
 # --- the rest of its work
 
 

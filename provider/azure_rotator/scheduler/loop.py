@@ -67,14 +67,14 @@ class Scheduler:
         self._lock = threading.Lock()
         self._left: set[str] = set()  # somebody else was faster: not looked at again before the next poll
         self._broken: set[str] = set()  # met a fault of ours, which would only repeat itself
-        self._touched: set[str] = set()
+        self._touched: set[str] | None = None  # what one call ran; a process that goes on does not collect it
         self.served = Served()
         self._dispatcher = make_dispatcher(self._run_one, self._bell)
 
     def run(self) -> None:
         """Rotate until ``stop`` is called. The store may be away for a while: it is asked again and again."""
         self._observer.tell("scheduler started", store_id=self._engine.store_id)
-        courier = threading.Thread(target=self._deliver, name="courier")
+        courier = threading.Thread(target=self._inform, name="azure-rotator-courier")
         courier.start()
         try:
             self._rotate()
@@ -101,11 +101,13 @@ class Scheduler:
             rang = self._bell.wait(None if saturated else pause.total_seconds())
         self._dispatcher.close()
 
-    def _deliver(self) -> None:
-        """Send events, on a thread of its own: a receiver that is slow keeps no rotation waiting."""
+    def _inform(self) -> None:
+        """Find what people are to be told and send it, on a thread of its own: neither a look at every item nor a
+        receiver that is slow keeps a rotation waiting."""
         while not self._stopping.is_set():
             pause = self._poll
             try:
+                self._engine.reminders.tell_due()
                 self._engine.forwarding.deliver_due(stopping=self._stopping.is_set)
             except RotatorError as failed:
                 pause = _LONGEST_PAUSE
@@ -121,8 +123,10 @@ class Scheduler:
         Raises:
             RotatorError: The store could not be used.
         """
+        self._touched = set()
         while not self._stopping.is_set():
             self._bell.clear()
+            self._engine.reminders.tell_due()
             self._tick()
             if self._dispatcher.in_hand:
                 self._bell.wait()
@@ -139,7 +143,6 @@ class Scheduler:
 
     def _tick(self) -> bool:
         """Returns: whether there is no room, so that the next look has to wait for a worker."""
-        self._engine.reminders.tell_due()
         self._engine.planner.follow_zones()
         planned = self._engine.planner.plan_due()
         room = self._dispatcher.room
@@ -155,7 +158,7 @@ class Scheduler:
     def _wait_for_proofs(self) -> bool:
         """Returns: whether something of what this process began goes on soon, and is due now."""
         now = self._clock.now()
-        goes_on_at = self._engine.planner.goes_on_at(self._touched)
+        goes_on_at = self._engine.planner.goes_on_at(self._touched or ())
         if goes_on_at is None or goes_on_at - now > _PATIENCE:
             return False
         self._clock.wait_until(goes_on_at)
@@ -178,7 +181,8 @@ class Scheduler:
             self._observer.tell("internal error", rotation_id=rotation_id, error=type(fault).__name__, exc_info=fault)
             return
         with self._lock:
-            self._touched.add(rotation_id)
+            if self._touched is not None:
+                self._touched.add(rotation_id)
             self.served.endings[outcome.ending] += 1
             if outcome.ending in {Ending.BUSY, Ending.LOST}:
                 self._left.add(rotation_id)

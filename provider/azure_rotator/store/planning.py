@@ -155,6 +155,7 @@ class Planning:
                 ).scalars()
             )
             fresh = [rotation for rotation in mine if rotation.item_id not in served]
+            fresh = _unserved(connection, fresh)
             fresh = _at_slots(connection, [(r, found[r.item_id].tenant_id) for r in fresh])
             if fresh:
                 connection.execute(insert(rotations), [values_of(rotation) for rotation in fresh])
@@ -192,6 +193,19 @@ class Planning:
                     .values(next_attempt_at=at)
                 )
         return len(waiting)
+
+
+def _unserved(connection: Connection, wanted: Sequence[Rotation]) -> list[Rotation]:
+    """Those whose due instant no rotation has served. One that was closed before it came to that gives its key away."""
+    keys = [rotation.idempotency_key for rotation in wanted]
+    connection.execute(
+        update(rotations)
+        .where(rotations.c.idempotency_key.in_(keys), rotations.c.closed.is_(True))
+        .values(idempotency_key=rotations.c.idempotency_key + "/" + rotations.c.rotation_id)
+    )
+    taken = select(rotations.c.idempotency_key).where(rotations.c.idempotency_key.in_(keys))
+    served = set(connection.execute(taken).scalars())
+    return [rotation for rotation in wanted if rotation.idempotency_key not in served]
 
 
 def _due_in(pause: str, now: datetime) -> Select[tuple[str, str, str | None]]:

@@ -70,12 +70,9 @@ class Steps:
             self._advance(connection, claim, at, parked=True, next_attempt_at=until)
 
     def withdraw(self, claim: Claim, at: datetime) -> None:
-        freed = rotations.c.idempotency_key + "/" + rotations.c.rotation_id
         with self._db.writing() as connection:
-            item_id, _ = self._advance(
-                connection, claim, at, state=RotationState.FAILED, closed=True, idempotency_key=freed
-            )
-            connection.execute(update(items).where(items.c.item_id == item_id).values(scheduled_for=None))
+            item_id, _ = self._advance(connection, claim, at, state=RotationState.FAILED, closed=True)
+            _plan_anew(connection, item_id)
 
     def begin_minting(self, claim: Claim, at: datetime, mint: Mint) -> None:
         with self._db.writing() as connection:
@@ -330,6 +327,7 @@ class Steps:
             )
             _change_state(connection, item_id, ItemState.ACTIVE, at)
             _reopen(connection, item_id, at)
+            _plan_anew(connection, item_id)
             audit_rows.add_line(connection, audit)
 
     def cancel_version_delete(self, claim: Claim, failure: Failure, audit: AuditLine, at: datetime) -> None:
@@ -357,6 +355,11 @@ class Steps:
             raise LeaseLost(claim.rotation_id)
         extend_permit(connection, claim, self._db.lease_seconds)
         return row.item_id, row.trigger
+
+
+def _plan_anew(connection: Connection, item_id: str) -> None:
+    """What was planned for the item's due date is closed: the scheduler has to look at it again."""
+    connection.execute(update(items).where(items.c.item_id == item_id).values(scheduled_for=None))
 
 
 def _error(failure: Failure | None) -> dict[str, Any]:
