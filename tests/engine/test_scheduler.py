@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from azure_rotator.domain.errors import Unavailable
 from azure_rotator.domain.model import RotationState, RotatorStatus, Trigger
 from azure_rotator.engine.runner import Ending
-from azure_rotator.engine.views import iso
+from azure_rotator.engine.views import RotationResult, iso
 from azure_sandbox.testing import Control, FaultHandle
 from tests.engine.world import ITEM, World, refused
 from tests.plugins.azure import OWNED_BY, MakeApplication
@@ -246,6 +246,29 @@ def test_rotate_now_attaches_to_the_schedulers_rotation(world: World):
     assert world.rotate().rotation_id == planned.rotation_id
     assert [operation for operation, _ in world.writes()].count("addPassword") <= 1
     assert len(world.published_at()) == 1
+
+
+@row("AK-67")
+def test_a_deploy_in_the_middle_of_a_rotation_ends_well_and_so_does_the_rotation(world: World):
+    """While the scheduler mints, another process changes the item and asks for a rotation: it attaches, or is next."""
+    every(world, 30, revoke_after="0")
+    deploy = world.process(who="pulumi").engine
+    asked: list[Future[RotationResult]] = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def meanwhile(*_: Any, **__: Any) -> None:
+            if not asked:
+                deploy.secrets.update({"description": "deployed"}, name=ITEM)
+                asked.append(pool.submit(deploy.secrets.rotate, name=ITEM))
+
+        world.main.directory.before["add_password"] = meanwhile
+        world.days_later(30)
+        result = asked[0].result()
+    view = world.describe()
+    assert (view.item.description, view.item.rotator_status) == ("deployed", RotatorStatus.SUCCEEDED)
+    assert result.version == view.version == len(world.published_at()) + 1
+    assert world.logs_in(world.value())
+    assert len(world.key_ids()) == 2, "the foreign one and the current one"
 
 
 def test_a_disabled_item_is_not_rotated_and_enabled_it_is_caught_up(world: World):
