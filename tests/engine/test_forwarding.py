@@ -24,6 +24,7 @@ from tests.rows import row
 KEY = "a-signing-key-of-thirty-two-bytes"
 TOKEN = "a-token-that-nobody-may-see"
 SUCCESS, FAILURE = "rotated-secret-success", "rotated-secret-failure"
+REMINDER = "next-automatic-rotation"
 
 
 def hook(world: World, webhook: Webhook, *, engine: Engine | None = None, **changes: Any) -> ForwarderView:
@@ -91,6 +92,18 @@ def test_success_and_failure_reach_people_by_mail_with_the_error(world: World, c
         f"[azure-rotator] {FAILURE}: {ITEM}",
     ]
     assert world.engine.events()[1].message[:20] in mailbox.mails[1].get_content()
+
+
+@row("B-07", "AK-52")
+def test_a_reminder_reaches_webhook_and_mail(world: World, webhook: Webhook, mailbox: Mailbox):
+    hook(world, webhook, event_types=[REMINDER])
+    mail(world, event_types=[REMINDER])
+    world.create(auto_rotate=True, rotation_interval=30, rotation_event_in=[5])
+    world.tick()
+    world.days_later(25)
+    (reminder,) = [event for event in world.engine.events() if event.event_type == REMINDER]
+    assert [call.ids for call in webhook.calls] == [[reminder.event_id]]
+    assert [str(one["Subject"]) for one in mailbox.mails] == [f"[azure-rotator] {REMINDER}: {ITEM}"]
 
 
 @row("B-07")
