@@ -308,6 +308,25 @@ def test_replaced_secrets_are_removed_when_their_time_has_come(world: World):
     assert len(world.key_ids()) == 2
 
 
+def test_orphans_are_swept_once_a_day_by_whoever_comes_first(world: World, control: Control):
+    """A secret with the stamp of an ended mint, as a write that arrived late leaves it; a foreign one stays."""
+    world.create()
+    world.tick()
+    stamp = next(s.display_name for s in control.secrets(world.workload.app_id) if s.origin == "minted")
+    orphan = control.add_secret(world.workload.app_id, display_name=stamp).key_id
+    foreign = control.add_secret(world.workload.app_id, display_name="somebody else's").key_id
+    world.clock.advance(hours=23)
+    world.tick(engine=world.process().engine)
+    assert orphan in world.key_ids()
+    world.clock.advance(hours=1)
+    world.mark()
+    world.tick(engine=world.process().engine)
+    world.tick(engine=world.process().engine)
+    assert orphan not in world.key_ids()
+    assert foreign in world.key_ids()
+    assert len(world.requests("graph.getApplication")) == 1, "one of them looks"
+
+
 def test_stopped_in_the_middle_it_hands_over_at_once(world: World):
     """No lease has to run out: the next one goes on where this one stopped."""
     every(world, 30)

@@ -95,6 +95,10 @@ class MortalStore:
         self._inner = inner
         self._risk = risk
 
+    def take_turn(self, name: str, *arguments: Any) -> bool:
+        """Another process sweeps orphans: here is no Azure to look at."""
+        return name != "sweep" and bool(self._inner.take_turn(name, *arguments))
+
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)
 

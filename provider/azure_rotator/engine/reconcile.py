@@ -6,9 +6,10 @@ a person made is never touched.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from azure_rotator.domain.errors import LeaseLost, NotFound, RotatorError
@@ -22,6 +23,10 @@ from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.targets import target_not_found
 from azure_rotator.engine.views import Facts, Orphan, Reconciliation, iso
 from azure_rotator.rotators.app_secret import Holder, minted_on_principal, orphans_of, take_away
+
+_SWEPT_EVERY = timedelta(days=1)
+_ASK_EVERY = timedelta(minutes=10)
+_SWEPT_AT_ONCE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,8 @@ class Reconcile:
         self._c = context
         self._foreground = foreground
         self._drift = drift
+        self._to_sweep: deque[_Place] = deque()
+        self._asks_at: datetime | None = None
 
     def run(self, *, target: str | None = None, dry_run: bool = False) -> Reconciliation:
         """Go on with every open operation that is due, then remove orphans, then take over what was changed outside.
@@ -76,6 +83,28 @@ class Reconcile:
             drifted=tuple(drifted),
             problems=tuple(problems),
         )
+
+    def sweep_some(self) -> int:
+        """Look for orphans in a few applications; in each of the store's once a day, whichever process does it.
+
+        Returns: how many were looked at, those too that nobody may look at; 0 when there is nothing to do now.
+        """
+        now = self._c.clock.now()
+        if not self._to_sweep and (self._asks_at is None or now >= self._asks_at):
+            mine = self._c.uow.take_turn("sweep", now, _SWEPT_EVERY)
+            self._asks_at = now + _ASK_EVERY
+            self._to_sweep.extend(self._places(None) if mine else ())
+        looked_at = 0
+        while self._to_sweep and looked_at < _SWEPT_AT_ONCE:
+            place = self._to_sweep.popleft()
+            removed: list[Orphan] = []
+            looked_at += 1
+            failed = self._look(place, removed, dry_run=False)
+            if failed is not None:
+                self._c.observer.note("not swept", app_id=place.app_id, code=failed.code)
+            for orphan in removed:
+                self._c.observer.tell("orphan removed", app_id=orphan.app_id, key_id=orphan.key_id)
+        return looked_at
 
     def _repair(self, item: RotatedSecret, problems: list[Facts], *, dry_run: bool) -> Facts | None:
         target = self._c.uow.find_target(target_id=item.target_id)

@@ -68,6 +68,10 @@ class Engine:
     def reconcile(self, *, target: str | None = None, dry_run: bool = False) -> Reconciliation:
         return self._reconcile.run(target=canonical_path(target) if target else None, dry_run=dry_run)
 
+    def sweep_some(self) -> int:
+        """See ``Reconcile.sweep_some``."""
+        return self._reconcile.sweep_some()
+
     def doctor(self, *, target: str | None = None) -> Sequence[Finding]:
         """Look for what keeps, or will keep, rotations from working: every Target and item, or those of one Target.
 

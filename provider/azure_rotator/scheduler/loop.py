@@ -102,16 +102,17 @@ class Scheduler:
         self._dispatcher.close()
 
     def _inform(self) -> None:
-        """Find what people are to be told and send it, on a thread of its own: neither a look at every item nor a
-        receiver that is slow keeps a rotation waiting."""
+        """Find what people are to be told and send it, and sweep orphans, on a thread of its own: neither a look at
+        everything nor a receiver that is slow keeps a rotation waiting."""
         while not self._stopping.is_set():
             pause = self._poll
             try:
                 self._engine.reminders.tell_due()
                 self._engine.forwarding.deliver_due(stopping=self._stopping.is_set)
+                self._engine.sweep_some()
             except RotatorError as failed:
                 pause = _LONGEST_PAUSE
-                self._observer.tell("events not sent", code=failed.code, message=failed.message, hint=failed.hint)
+                self._observer.tell("chores failed", code=failed.code, message=failed.message, hint=failed.hint)
             except Exception as fault:  # noqa: BLE001 - rotations go on, and so do the next events
                 pause = _LONGEST_PAUSE
                 self._observer.tell("internal error", error=type(fault).__name__, exc_info=fault)
@@ -133,6 +134,8 @@ class Scheduler:
             elif not self._wait_for_proofs():
                 break
         self._dispatcher.close()
+        while not self._stopping.is_set() and self._engine.sweep_some():
+            pass  # once a day, and not on a thread of its own: the call ends with it
         self._engine.forwarding.deliver_due(stopping=self._stopping.is_set)
         return self.served
 
