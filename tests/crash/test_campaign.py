@@ -19,7 +19,7 @@ from tests.rows import row
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 
-KILLS = 100
+KILLS = 60
 EVERYDAY_SEED = 1
 
 

@@ -260,6 +260,8 @@ class Years:
         number = len(self._items)
         interval = self._chance.choice(intervals)
         hour = self._chance.choice((None, *range(24)))
+        # Not all on one day, or their due dates would meet for ever.
+        created_at = BEGIN + timedelta(hours=self._chance.randrange(90 * 24))
         target = Target(
             target_id=self._id(),
             name=f"/azure/{number}",
@@ -272,8 +274,8 @@ class Years:
             description="",
             delete_protection=False,
             version=1,
-            created_at=BEGIN,
-            modified_at=BEGIN,
+            created_at=created_at,
+            modified_at=created_at,
         )
         made = RotatedSecret(
             item_id=self._id(),
@@ -292,12 +294,12 @@ class Years:
             tags=(),
             delete_protection=False,
             skip_dry_run=False,
-            created_at=BEGIN,
-            modified_at=BEGIN,
+            created_at=created_at,
+            modified_at=created_at,
             rotation_hour=hour,
             time_zone=ZONES[number % len(ZONES)],
         )
-        made_due = _due(made, BEGIN)
+        made_due = _due(made, created_at)
         first = Rotation(
             rotation_id=self._id(),
             item_id=made.item_id,
@@ -305,9 +307,9 @@ class Years:
             trigger=Trigger.CREATE,
             state=RotationState.DONE,
             idempotency_key=self._id(),
-            created_at=BEGIN,
-            updated_at=BEGIN,
-            next_attempt_at=BEGIN,
+            created_at=created_at,
+            updated_at=created_at,
+            next_attempt_at=created_at,
         )
         key_id = f"00000000-0000-4000-b000-{number:012d}"
         version_id = self._id()
@@ -320,7 +322,7 @@ class Years:
             key_id=key_id,
             sealed_value=self._sealer.seal(SecretText(key_id), version_place(version_id, 1)),
             rotation_id=first.rotation_id,
-            created_at=BEGIN,
+            created_at=created_at,
         )
         self._ledger.alive[key_id] = (made.item_id, "")
         self._store.insert_target(target, _line("create_target", target.name))
@@ -340,7 +342,7 @@ class Years:
 
     def _judged(self, item: RotatedSecret, served: Sequence[AuditLine], report: Report) -> list[str]:
         wrong = []
-        due = _due(item, BEGIN)
+        due = _due(item, item.created_at)
         for line in served:
             report.rotations += 1
             late = line.at - due
