@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from azure_rotator.cli.changes import changes_of
@@ -33,11 +34,7 @@ _COLUMNS = {
     flags=parameter_flags("webhook"),
 )
 def create_webhook(call: Invocation, /, **given: object) -> None:
-    values = with_credentials(call.console, "webhook", given)
-    refuse_at_once("webhook", values)
-    with call.engine() as engine:
-        view = engine.forwarding.create(ForwarderType.WEBHOOK, values)
-    _tell(call, view)
+    _create(call, ForwarderType.WEBHOOK, given)
 
 
 @command(
@@ -46,10 +43,14 @@ def create_webhook(call: Invocation, /, **given: object) -> None:
     flags=parameter_flags("email"),
 )
 def create_email(call: Invocation, /, **given: object) -> None:
-    values = with_credentials(call.console, "email", given)
-    refuse_at_once("email", values)
+    _create(call, ForwarderType.EMAIL, given)
+
+
+def _create(call: Invocation, kind: ForwarderType, given: Mapping[str, object]) -> None:
+    values = with_credentials(call.console, kind.value, given)
+    refuse_at_once(kind.value, values)
     with call.engine() as engine:
-        view = engine.forwarding.create(ForwarderType.EMAIL, values)
+        view = engine.forwarding.create(kind, values)
     _tell(call, view)
 
 

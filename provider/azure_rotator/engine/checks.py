@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import partial
 
 from azure_rotator.domain import rotation as machine
+from azure_rotator.domain.due import LATE
 from azure_rotator.domain.errors import Forbidden, NotFound, Rejected, RotatorError, Unavailable
 from azure_rotator.domain.findings import Finding, Outcome, asked, failed, ok, unknown, warning
 from azure_rotator.domain.model import ItemState, RotatedSecret, RotatorStatus, RotatorType, Target
@@ -25,7 +26,6 @@ NOTABLE_SKEW = timedelta(minutes=1)
 MOST_SKEW = timedelta(minutes=10)
 """Signed requests are refused from 15 minutes on, and every date that is planned is off by as much (F10)."""
 ENDING = timedelta(days=14)
-_OVERDUE = timedelta(hours=1)
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 _NEEDS = {
     RotatorType.API_KEY: "application secrets",
@@ -184,7 +184,7 @@ class Checks:
             error = RotatorError(item.error_code or "InternalError", f"it failed: {item.error_text}", hint=rotate)
             return failed(subject, check, error)
         due_at = item.next_rotation_at
-        if due_at is not None and due_at + _OVERDUE < self._c.clock.now():
+        if due_at is not None and due_at + LATE < self._c.clock.now():
             return warning(
                 subject,
                 check,

@@ -12,7 +12,7 @@ from azure_rotator.domain.calendar import forget_zones
 from azure_rotator.domain.due import LATE, due_by_present_rules
 from azure_rotator.domain.errors import Rejected
 from azure_rotator.domain.kinds import lane
-from azure_rotator.domain.model import Event, RotatedSecret, Rotation, RotationState, Target, Trigger
+from azure_rotator.domain.model import RotatedSecret, Rotation, RotationState, Target, Trigger
 from azure_rotator.domain.rotation import current_version
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.notices import Notices
@@ -42,7 +42,11 @@ class Planner:
                 for item, target in self._c.uow.unplanned(now, _BATCH)
                 if item.next_rotation_at is not None
             ]
-            late = [self._overdue(item, rotation) for item, rotation in found if rotation.trigger is Trigger.CATCH_UP]
+            late = [
+                self._notices.overdue(rotation, item)
+                for item, rotation in found
+                if rotation.trigger is Trigger.CATCH_UP
+            ]
             inserted = self._c.uow.plan([rotation for _, rotation in found], late) if found else ()
             names = {item.item_id: item.name for item, _ in found}
             for rotation in inserted:
@@ -109,9 +113,6 @@ class Planner:
             next_attempt_at=now,
             due_at=due_at,
         )
-
-    def _overdue(self, item: RotatedSecret, rotation: Rotation) -> Event:
-        return self._notices.overdue(rotation, item)
 
 
 def _lane(item: RotatedSecret, target: Target) -> str:

@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Integer,
@@ -37,6 +36,8 @@ from azure_rotator.store.tables import (
     UNPUBLISHED,
     columns_of,
     items,
+    labelled,
+    part_of,
     permits,
     rotations,
     targets,
@@ -46,10 +47,6 @@ from azure_rotator.store.tables import (
 _ITEM = columns_of(items, RotatedSecret)
 _TARGET = columns_of(targets, Target)
 _T = TypeVar("_T")
-
-
-def _labelled(prefix: str, columns: Sequence[Column[Any]]) -> list[ColumnElement[Any]]:
-    return [column.label(f"{prefix}_{column.name}") for column in columns]
 
 
 def _ready() -> Select[str]:
@@ -80,7 +77,7 @@ _UNPLANNED_IDS = (
     .limit(_MOST)
 )
 _WITH_TARGETS = (
-    select(*_labelled("item", _ITEM), *_labelled("target", _TARGET))
+    select(*labelled("item", _ITEM), *labelled("target", _TARGET))
     .join_from(items, targets, items.c.target_id == targets.c.target_id)
     .where(items.c.item_id.in_(bindparam("ids", expanding=True)))
     .order_by(items.c.next_rotation_at, items.c.item_id)
@@ -108,7 +105,9 @@ class Planning:
             if not ids:  # as at most polls: the wide rows are not asked for
                 return []
             rows = connection.execute(_WITH_TARGETS, {"ids": ids}).mappings().all()
-        return [(RotatedSecret(**_part("item", row)), Target(**_part("target", row))) for row in rows]
+        return [
+            (RotatedSecret(**part_of(row, "item", _ITEM)), Target(**part_of(row, "target", _TARGET))) for row in rows
+        ]
 
     def due_by_hour(self, after: datetime, until: datetime) -> Sequence[RotatedSecret]:
         statement = (
@@ -256,8 +255,3 @@ def _slots(
         found += zip(groups[budget], instants, strict=True)
         connection.execute(update(permits).where(permits.c.lane == budget.name).values(booked_until=booked_until))
     return found
-
-
-def _part(prefix: str, row: Any) -> dict[str, Any]:
-    begin = f"{prefix}_"
-    return {name.removeprefix(begin): value for name, value in row.items() if name.startswith(begin)}

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import Column, ColumnElement, RowMapping, and_, func, select
+from sqlalchemy import RowMapping, and_, func, select
 
 from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, Stage, Standing, Version
 from azure_rotator.store import tables
 from azure_rotator.store.column_types import Sealed, by_code_point
 from azure_rotator.store.connect import Database
-from azure_rotator.store.tables import items, rotations, versions
+from azure_rotator.store.tables import items, labelled, part_of, rotations, versions
 
 # Sealed values are for nobody here, and by far the largest part of a row.
 _ITEM, _VERSION, _ROTATION = (
@@ -35,7 +34,7 @@ class StandingRows:
         current = and_(versions.c.item_id == items.c.item_id, tables.IS_CURRENT)
         unpublished = and_(rotations.c.item_id == items.c.item_id, tables.UNPUBLISHED)
         statement = (
-            select(*_labelled("item", _ITEM), *_labelled("version", _VERSION), *_labelled("rotation", _ROTATION))
+            select(*labelled("item", _ITEM), *labelled("version", _VERSION), *labelled("rotation", _ROTATION))
             .add_columns(kept.label("versions_kept"))
             .select_from(items.outerjoin(versions, current).outerjoin(rotations, unpublished))
             .where(items.c.state.in_([ItemState.ACTIVE, ItemState.DELETING]), name > after, name >= prefix)
@@ -47,18 +46,10 @@ class StandingRows:
             return [_standing(row) for row in connection.execute(statement).mappings()]
 
 
-def _labelled(prefix: str, columns: Sequence[Column[Any]]) -> list[ColumnElement[Any]]:
-    return [column.label(f"{prefix}/{column.name}") for column in columns]
-
-
-def _part(row: RowMapping, prefix: str, columns: Sequence[Column[Any]]) -> dict[str, Any]:
-    return {column.name: row[f"{prefix}/{column.name}"] for column in columns}
-
-
 def _standing(row: RowMapping) -> Standing:
-    version, rotation = _part(row, "version", _VERSION), _part(row, "rotation", _ROTATION)
+    version, rotation = part_of(row, "version", _VERSION), part_of(row, "rotation", _ROTATION)
     return Standing(
-        item=RotatedSecret(**_part(row, "item", _ITEM)),
+        item=RotatedSecret(**part_of(row, "item", _ITEM)),
         current=Version(**version, sealed_value=None) if version["version_id"] is not None else None,
         rotation=Rotation(**rotation) if rotation["rotation_id"] is not None else None,
         versions=row["versions_kept"],

@@ -12,6 +12,7 @@ The rules that must hold however many processes write are indexes here, not code
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    RowMapping,
     String,
     Table,
     Text,
@@ -455,3 +457,13 @@ def values_of(value: DataclassInstance) -> dict[str, Any]:
 def columns_of(table: Table, model: type[DataclassInstance]) -> tuple[Column[Any], ...]:
     """The columns that make up a model value, and none that only the store knows."""
     return tuple(table.c[field.name] for field in fields(model))
+
+
+def labelled(prefix: str, columns: Sequence[Column[Any]]) -> list[ColumnElement[Any]]:
+    """Columns of one table among those of others, to be taken out again by ``part_of``."""
+    return [column.label(f"{prefix}/{column.name}") for column in columns]
+
+
+def part_of(row: RowMapping, prefix: str, columns: Sequence[Column[Any]]) -> dict[str, Any]:
+    """What a row has of the columns that were labelled with this prefix, by their own names."""
+    return {column.name: row[f"{prefix}/{column.name}"] for column in columns}
