@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv/.bootstrapped
 BIN := .venv/bin
 
-.PHONY: help up down test test-full check crash soak bench bench-quick docs
+.PHONY: help up down test test-full check crash soak load bench bench-quick docs
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ crash: $(VENV) ## Kill N processes, wherever they are, and look what is left: ma
 
 soak: $(VENV) ## Three years of 2,000 items, with kills and downtimes: each due date served once, or caught up once
 	@$(BIN)/python -m tests.soak --database $(DATABASE)
+
+load: $(VENV) ## 10,000 items due within a minute, three schedulers on PostgreSQL, two of them killed: start delays, rate
+	@$(BIN)/python -m tests.load
 
 check: $(VENV) ## Lint, format, types, layers, acceptance rows, lock, our own rules
 	$(BIN)/ruff check
