@@ -133,6 +133,23 @@ def test_a_list_has_a_bound_and_the_rest_follows(store: SqlUnitOfWork, monkeypat
     assert ids([event for one in lists for event in one]) == ids(written)
 
 
+def test_one_event_that_is_refused_does_not_keep_its_list_for_ever(store: SqlUnitOfWork):
+    """Of a hundred, one that cannot be taken."""
+    add(store, runner_type=RunnerType.PERIODIC, every=1)
+    written = ids(write(store, 100))
+    bad, sent = written[41], list[int]()
+    for hours in range(8):
+        now = LATER + hours * HOUR
+        while (parcel := store.claim_parcel("w1", now)) is not None:
+            if bad in ids(parcel.events):
+                again = [Postponement(event_id=one.event_id, next_attempt_at=now + HOUR) for one in parcel.deliveries]
+                store.record_failed(parcel, again, BROKEN, at=now)
+            else:
+                store.record_delivered(parcel, now)
+                sent.append(len(parcel.events))
+    assert sent == [50, 25, 12, 1, 6, 3, 1, 1], "all but one"
+
+
 def test_what_one_holds_another_does_not_get(store: SqlUnitOfWork, open_again: Opened):
     add(store)
     write(store)

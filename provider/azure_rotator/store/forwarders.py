@@ -131,9 +131,10 @@ class ForwarderRows:
             rows = [found]
             if forwarder.runner_type is RunnerType.PERIODIC:
                 together = (
-                    whole.where(_of(forwarder.forwarder_id))
+                    # What was refused together comes again in halves, until what cannot be taken is alone.
+                    whole.where(_of(forwarder.forwarder_id), deliveries.c.attempts == found["attempts"])
                     .order_by(events.c.sequence)
-                    .limit(MOST_IN_A_LIST)
+                    .limit(max(1, MOST_IN_A_LIST >> found["attempts"]))
                     .with_for_update(skip_locked=True, key_share=True, of=deliveries)
                 )
                 rows = list(connection.execute(together).mappings())
