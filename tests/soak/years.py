@@ -19,18 +19,13 @@ from azure_rotator.crypto.keyring import Key, make_key
 from azure_rotator.dispatch.rows import RowsDispatcher
 from azure_rotator.domain.model import (
     AuditLine,
-    AuthMode,
     ConnectionType,
-    ItemState,
     Origin,
     RotatedSecret,
-    Rotation,
     RotationState,
     RotatorType,
     Stage,
-    Target,
     Trigger,
-    Version,
 )
 from azure_rotator.domain.names import ID_BYTES, encode_id
 from azure_rotator.domain.ports import Observer, UnitOfWork
@@ -41,6 +36,7 @@ from azure_rotator.scheduler.loop import Scheduler
 from azure_rotator.store import opening
 from azure_rotator.wiring import SilentObserver
 from tests.soak.rotator import Ledger
+from tests.store import samples
 from tests.store.inspection import outside_of
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -262,72 +258,42 @@ class Years:
         hour = self._chance.choice((None, *range(24)))
         # Not all on one day, or their due dates would meet for ever.
         created_at = BEGIN + timedelta(hours=self._chance.randrange(90 * 24))
-        target = Target(
-            target_id=self._id(),
+        target = samples.target(
             name=f"/azure/{number}",
-            owner="",
             connection_type=ConnectionType.CLOUD_IDENTITY,
             tenant_id=f"00000000-0000-4000-9000-{number % 7:012d}",
             client_id=None,
-            secret_reference=None,
             sealed_secret=None,
-            description="",
-            delete_protection=False,
-            version=1,
-            created_at=created_at,
-            modified_at=created_at,
         )
-        made = RotatedSecret(
-            item_id=self._id(),
+        made = samples.item(
+            target.target_id,
             name=f"/soak/{number}",
-            owner="",
-            state=ItemState.ACTIVE,
-            target_id=target.target_id,
-            rotator_type=RotatorType.API_KEY,
-            authentication=AuthMode.TARGET,
             app_id=f"00000000-0000-4000-a000-{number:012d}",
-            api_id=None,
-            auto_rotate=True,
             rotation_interval=interval,
             revoke_after=self._chance.choice(("0", "24h")),
-            description="",
-            tags=(),
-            delete_protection=False,
-            skip_dry_run=False,
             created_at=created_at,
             modified_at=created_at,
             rotation_hour=hour,
             time_zone=ZONES[number % len(ZONES)],
         )
         made_due = _due(made, created_at)
-        first = Rotation(
-            rotation_id=self._id(),
-            item_id=made.item_id,
-            lane=f"application:{target.tenant_id}:{made.app_id}",
-            trigger=Trigger.CREATE,
-            state=RotationState.DONE,
-            idempotency_key=self._id(),
-            created_at=created_at,
-            updated_at=created_at,
-            next_attempt_at=created_at,
-        )
+        lane = f"application:{target.tenant_id}:{made.app_id}"
+        first = samples.rotation(made.item_id, lane=lane, trigger=Trigger.CREATE, state=RotationState.DONE)
         key_id = f"00000000-0000-4000-b000-{number:012d}"
-        version_id = self._id()
-        version = Version(
+        version_id = samples.new_id()
+        version = samples.version(
+            made.item_id,
+            first.rotation_id,
             version_id=version_id,
-            item_id=made.item_id,
-            number=1,
-            stage=Stage.CURRENT,
             origin=Origin.ADOPTED,
             key_id=key_id,
             sealed_value=self._sealer.seal(SecretText(key_id), version_place(version_id, 1)),
-            rotation_id=first.rotation_id,
             created_at=created_at,
         )
         self._ledger.alive[key_id] = (made.item_id, "")
-        self._store.insert_target(target, _line("create_target", target.name))
+        self._store.insert_target(target, samples.line("create_target", target.name))
         made = replace(made, next_rotation_at=made_due)
-        self._store.insert_item(made, version, first, _line("create_item", made.name))
+        self._store.insert_item(made, version, first, samples.line("create_item", made.name))
         self._items[made.name] = made
 
     # --- then
@@ -379,10 +345,6 @@ class Years:
             *(f"lost: {key_id}" for key_id in lost),
             *(f"minted twice: {mint}" for mint in doubled),
         ]
-
-
-def _line(action: str, path: str) -> AuditLine:
-    return AuditLine(at=BEGIN, who="soak", action=action, path=path, result="ok")
 
 
 def _due(item: RotatedSecret, base: datetime) -> datetime:
