@@ -30,6 +30,7 @@ from azure_rotator.domain.ports import (
     Sealer,
     StorageKeys,
     UnitOfWork,
+    Unwatched,
     Users,
 )
 from azure_rotator.engine.context import Context, Limits
@@ -75,6 +76,9 @@ class SystemEntropy:
 
 class SilentObserver:
     """Nobody watches."""
+
+    def span(self, name: str, **fields: object) -> Unwatched:
+        return Unwatched()
 
     def note(self, event: str, **fields: object) -> None:
         """Nothing."""

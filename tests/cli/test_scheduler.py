@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -20,6 +23,9 @@ from tests.rows import row
         (("--workers", "many"), ["--workers is no whole number from 1 to 64"]),
         (("--poll", "0"), ["--poll is no number of seconds from 0.05 to 3600"]),
         (("--workers", "65", "--poll", "often"), ["--workers is no", "--poll is no"]),
+        (("--log-format", "xml"), ["--log-format is none of logfmt, json"]),
+        (("--metrics-port", "0"), ["--metrics-port is for a process that goes on, and --once ends"]),
+        (("--metrics-address", "::"), ["--metrics-address is for a process that goes on"]),
     ],
 )
 def test_bad_flags_are_refused_all_at_once(terminal: Terminal, flags: tuple[str, ...], told: list[str]):
@@ -27,6 +33,72 @@ def test_bad_flags_are_refused_all_at_once(terminal: Terminal, flags: tuple[str,
     assert said.code == 2
     assert all(text in said.err for text in told)
     assert not terminal.store.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "told"),
+    [
+        (("--metrics-port", "65536"), {}, "--metrics-port is no port from 0 to 65535"),
+        (("--metrics-port", "http"), {}, "--metrics-port is no port from 0 to 65535"),
+        ((), {"AZURE_ROTATOR_METRICS_PORT": "-1"}, "AZURE_ROTATOR_METRICS_PORT is no port from 0 to 65535"),
+        (("--metrics-address", "::1"), {}, "nothing says on which port (ParameterMissing)"),
+        (("--metrics-port", "0", "--metrics-address", "192.0.2.1"), {}, "that is no address of this machine"),
+        ((), {"AZURE_ROTATOR_LOG_FORMAT": "xml"}, "AZURE_ROTATOR_LOG_FORMAT names no format of the log"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_is_refused_before_anything_starts(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], environment: dict[str, str], told: str
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    said = terminal("scheduler", "run", *flags)
+    assert (said.code, told in said.err) == (2, True), said.err
+    assert not terminal.store.exists()
+
+
+def test_a_port_that_is_taken_is_refused_with_what_to_do(stocked: Terminal):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        said = stocked("scheduler", "run", "--metrics-port", port)
+    assert said.code == 2
+    assert f"metrics cannot be served at 127.0.0.1, port {port}: another program listens there" in said.err
+    assert "choose another --metrics-port (0 takes any that is free)" in said.err
+    assert "scheduler started" not in said.err
+
+
+@pytest.mark.full
+def test_a_job_that_shares_the_environment_of_a_service_serves_nothing(
+    stocked: Terminal, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AZURE_ROTATOR_METRICS_PORT", "1")
+    assert stocked.told("scheduler", "run", "--once").out == "planned: 0; runs: none\n"
+
+
+@row("B-28")
+def test_metrics_and_health_of_a_process_and_its_log_as_json(stocked: Terminal):
+    env = os.environ | stocked.settings | {"AZURE_ROTATOR_METRICS_PORT": "0"}
+    command = [str(PROGRAM), "scheduler", "run", "--poll", "0.05", "--log-format", "json"]
+    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    lines = []
+    for text in process.stderr:
+        lines.append(json.loads(text))
+        if lines[-1]["event"] == "scheduler started":
+            break
+    (served,) = [line for line in lines if line["event"] == "metrics served"]
+    assert (served["address"], served["level"]) == ("127.0.0.1", "info")
+    url = f"http://127.0.0.1:{served['port']}"
+    with urllib.request.urlopen(f"{url}/healthz", timeout=30) as answer:  # noqa: S310
+        assert answer.read() == b"ok\n"
+    with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:  # noqa: S310
+        shown = answer.read().decode()
+    process.send_signal(signal.SIGTERM)
+    rest = [json.loads(text) for text in process.communicate()[1].splitlines()]
+    assert process.returncode == 0
+    assert rest[-1]["event"] == "scheduler stopped"
+    assert "azure_rotator_store_up 1.0" in shown
+    assert re.search(r'^azure_rotator_items\{kind="api-key",target="[^"]+"\} \d', shown, re.MULTILINE)
+    assert "process_resident_memory_bytes" in shown
 
 
 def test_without_a_store_there_is_nothing_to_schedule(terminal: Terminal):

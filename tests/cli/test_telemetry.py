@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from urllib.parse import quote_plus
 
 import pytest
 
+from azure_rotator.domain.errors import Rejected
 from azure_rotator.domain.secrettext import SealedBytes, SecretText
-from azure_rotator.telemetry import MASK, Redactor, StructlogObserver, level_of, logging_to
+from azure_rotator.telemetry import MASK, Redactor, StructlogObserver, format_of, level_of, logging_to
 
 ENTRA = "abc8Q~ONXV5BQXord9irVqw5QA7ky_Tya7L7ofK-"
 TOKEN = "eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJodHRwczovL2dyYXBoIn0.c2lnbmF0dXJl-_x"
@@ -193,6 +195,52 @@ def test_what_is_said_is_redacted_and_may_go_nowhere(stream: io.StringIO):
     assert (stream.getvalue(), said) == (f"wait for {MASK}\n", ["wait"])
 
 
+def test_a_line_names_the_rotation_that_it_is_about_whoever_writes_it(stream: io.StringIO):
+    observer = StructlogObserver()
+    with logging_to(stream, "debug", Redactor()):
+        with observer.span("rotation", rotation_id="r1") as span:
+            observer.note("claimed")
+            span.set(path="/prod/x", kind="api-key")
+            with observer.span("step", step="mint"):
+                observer.note("unstored secret not removed", key_id="k")
+                logging.getLogger("azure.identity").warning("slow")
+                observer.tell("of another one", rotation_id="r2", path="/prod/y")
+        observer.note("scheduler stopped")
+    told = [line.partition("event=")[2] for line in stream.getvalue().splitlines()]
+    assert told == [
+        "claimed rotation_id=r1",
+        '"unstored secret not removed" key_id=k rotation_id=r1 path=/prod/x',
+        "slow rotation_id=r1 path=/prod/x",
+        '"of another one" rotation_id=r2 path=/prod/y',
+        '"scheduler stopped"',
+    ]
+
+
+def test_lines_as_json_are_objects_with_everything_masked(stream: io.StringIO):
+    redactor = Redactor()
+    redactor.know('a "b"\t\\c')
+    with logging_to(stream, "debug", redactor, style="json"):
+        StructlogObserver(redactor=redactor).tell("rotation failed", path="/p ö", code=None, attempts=2, password="x")
+        logging.getLogger("azure").warning("saw %s and %s", 'a "b"\t\\c', ENTRA)
+        StructlogObserver(redactor=redactor).note("step", **{ENTRA: {"path": TOKEN, "more": [ENTRA]}})
+        try:
+            raise ValueError(f'bad "{ENTRA}"')
+        except ValueError:
+            logging.getLogger("azure").exception("failed")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert list(lines[0])[:4] == ["at", "level", "logger", "event"]
+    assert {name: lines[0][name] for name in ("path", "code", "attempts", "password")} == {
+        "path": "/p ö",
+        "code": None,
+        "attempts": 2,
+        "password": MASK,
+    }
+    assert lines[1]["event"] == f"saw {MASK} and {MASK}"
+    assert lines[2][MASK] == {"path": MASK, "more": [MASK]}
+    assert f'ValueError: bad "{MASK}"' in lines[3]["exception"]
+    assert ENTRA not in stream.getvalue()
+
+
 def test_a_traceback_shows_frames_and_no_values():
     def fails() -> None:
         local = SecretText(ENTRA)
@@ -208,4 +256,8 @@ def test_a_traceback_shows_frames_and_no_values():
 
 def test_levels_by_variable():
     assert level_of({}) is None
+    assert format_of({}) == "logfmt"
+    assert format_of({"AZURE_ROTATOR_LOG_FORMAT": "JSON"}) == "json"
+    with pytest.raises(Rejected, match="names no format"):
+        format_of({"AZURE_ROTATOR_LOG_FORMAT": "xml"})
     assert level_of({"AZURE_ROTATOR_LOG": "INFO"}) == "info"

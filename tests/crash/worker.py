@@ -26,7 +26,7 @@ from sqlalchemy.pool import Pool
 from azure_rotator.cloud import ArmStorageKeys, EntraLogin, EntraUsers, GraphDirectory
 from azure_rotator.cloud import close as close_cloud
 from azure_rotator.domain.errors import RotatorError, Unavailable
-from azure_rotator.domain.ports import Directory, StorageKeys, UnitOfWork, Users
+from azure_rotator.domain.ports import Directory, StorageKeys, UnitOfWork, Unwatched, Users
 from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.context import Limits
 from azure_rotator.wiring import SystemEntropy, make_engine, open_store
@@ -52,6 +52,7 @@ READS = frozenset(
         "find_item",
         "list_items",
         "standings",
+        "census",
         "holder",
         "item_known",
         "has_minted",
@@ -288,6 +289,9 @@ class LogObserver:
 
     def __init__(self) -> None:
         self._log = logging.getLogger("azure_rotator.crash")
+
+    def span(self, name: str, **fields: object) -> Unwatched:
+        return Unwatched()
 
     def note(self, event: str, **fields: object) -> None:
         self._log.info("%s %r", event, fields)

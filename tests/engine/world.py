@@ -14,7 +14,7 @@ import random
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,13 +29,14 @@ from azure_rotator.crypto.keyring import create_key_file, make_key
 from azure_rotator.dispatch.rows import RowsDispatcher
 from azure_rotator.domain.errors import RotatorError
 from azure_rotator.domain.model import AuditLine, Rotation, RotationState, Stage, Version
-from azure_rotator.domain.ports import Claim, Clock, Directory, Observer, StorageKeys, UnitOfWork, Users
+from azure_rotator.domain.ports import Claim, Clock, Directory, Observer, Span, StorageKeys, UnitOfWork, Users
 from azure_rotator.domain.rotation import MOVES
 from azure_rotator.engine.context import Limits
 from azure_rotator.engine.service import Engine
 from azure_rotator.engine.views import RotationResult, SecretView
 from azure_rotator.scheduler.loop import POLL, Scheduler, Served
 from azure_rotator.store import opening
+from azure_rotator.telemetry import StructlogObserver, Watcher
 from azure_rotator.wiring import make_engine, open_store
 from azure_sandbox.testing import Control, JournalEntry
 from tests.plugins.azure import App
@@ -97,6 +98,10 @@ class Notes:
     said: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
     noted: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    watchers: list[Watcher] = field(default_factory=list)
+
+    def span(self, name: str, **fields: object) -> AbstractContextManager[Span]:
+        return StructlogObserver(watchers=self.watchers).span(name, **fields)
 
     def note(self, event: str, **fields: object) -> None:
         self.noted.append((event, fields))

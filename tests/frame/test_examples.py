@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]  # pulumi brings it
 
+from azure_rotator.cli.reference import SETTINGS
 from azure_rotator.cli.tree import TREE, Branch, load
 from azure_rotator.config import Settings
+from tests.rows import row
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [
@@ -24,7 +26,10 @@ FILES = [
 ]
 MANIFESTS = [path for path in FILES if path.name.startswith("kubernetes")]
 LEASE_SECONDS = Settings.read({}).lease_seconds
-VARIABLES = {"AZURE_ROTATOR_STORE", "AZURE_ROTATOR_KEY", "AZURE_ROTATOR_KEY_FILE", "AZURE_ROTATOR_WHO"}
+VARIABLES = {"AZURE_ROTATOR_STORE", "AZURE_ROTATOR_KEY", "AZURE_ROTATOR_KEY_FILE", "AZURE_ROTATOR_WHO"} | {
+    name for name in SETTINGS if name.startswith(("AZURE_ROTATOR_METRICS_", "AZURE_ROTATOR_LOG_"))
+}
+PAGES = {"/metrics", "/healthz", "/readyz"}
 
 
 def documents(path: Path) -> list[Any]:
@@ -80,6 +85,29 @@ def test_a_pod_has_no_rights_and_time_to_end(path: Path):
             assert secret == {"AZURE_ROTATOR_STORE", "AZURE_ROTATOR_KEY"}, "neither is in clear in the manifest"
 
 
+@row("B-28")
+def test_a_service_is_probed_and_scraped_where_it_serves():
+    (deployment,) = [
+        one for one in documents(ROOT / "examples/scheduler/kubernetes.yaml") if one["kind"] == "Deployment"
+    ]
+    template = deployment["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    flags = dict(zip(container["args"], container["args"][1:], strict=False))
+    (port,) = container["ports"]
+    assert flags["--metrics-port"] == str(port["containerPort"])
+    assert flags["--metrics-address"] == "0.0.0.0", "the kubelet and Prometheus come from elsewhere"  # noqa: S104
+    probes = {name: container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert {probe["port"] for probe in probes.values()} == {port["name"]}
+    assert {name: probe["path"] for name, probe in probes.items()} == {
+        "startupProbe": "/healthz",
+        "livenessProbe": "/healthz",
+        "readinessProbe": "/readyz",
+    }
+    annotations = template["metadata"]["annotations"]
+    assert (annotations["prometheus.io/port"], annotations["prometheus.io/scrape"]) == (flags["--metrics-port"], "true")
+    assert annotations["prometheus.io/path"] in PAGES
+
+
 def test_the_unit_ends_in_order_and_may_write_nothing():
     text = (ROOT / "examples/scheduler/azure-rotator.service").read_text()
     settings = dict(line.split("=", 1) for line in text.splitlines() if re.match(r"[A-Za-z]+=", line))
@@ -98,4 +126,7 @@ def test_the_image_starts_the_scheduler_itself_and_not_as_root():
     )
     assert json.loads(lines["ENTRYPOINT"]) == ["azure-rotator"], "a shell would keep SIGTERM to itself"
     check_command(json.loads(lines["CMD"]))
+    environment = dict(pair.split("=") for pair in lines["ENV"].split())
+    assert f"127.0.0.1:{environment['AZURE_ROTATOR_METRICS_PORT']}/healthz" in lines["HEALTHCHECK"]
+    assert lines["EXPOSE"] == environment["AZURE_ROTATOR_METRICS_PORT"]
     assert lines["USER"] not in {"root", "0"}

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Table, insert
+
 from azure_rotator.domain.model import (
     AuditLine,
     AuthMode,
@@ -31,6 +33,7 @@ from azure_rotator.domain.model import (
 from azure_rotator.domain.names import encode_id
 from azure_rotator.domain.ports import Claim, Failure, Publication
 from azure_rotator.domain.secrettext import SealedBytes
+from azure_rotator.store import tables
 from azure_rotator.store.unit_of_work import SqlUnitOfWork
 
 NOW = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
@@ -171,6 +174,27 @@ def version(item_id: str, rotation_id: str, **changes: Any) -> Version:
 def add_target(store: SqlUnitOfWork, **changes: Any) -> Target:
     made = target(**{"name": f"/azure/{next(_count)}", **changes})
     store.insert_target(made, line("create_target", made.name))
+    return made
+
+
+def add_crowd(store: SqlUnitOfWork, count: int, *targets_of: Target, **changes: Any) -> list[RotatedSecret]:
+    """So many items with a current version 1 each, in one transaction, as no use case makes them: in turn of these
+    Targets. A change of the item, or ``expires_at`` of its version, may be a function of its number."""
+    rows: dict[Table, list[dict[str, Any]]] = {tables.items: [], tables.rotations: [], tables.versions: []}
+    made = []
+    for number in range(count):
+        own = {name: change(number) if callable(change) else change for name, change in changes.items()}
+        expires_at = own.pop("expires_at", None)
+        one = item(targets_of[number % len(targets_of)].target_id, **{"name": f"/crowd/{next(_count)}", **own})
+        first = rotation(one.item_id, trigger=Trigger.CREATE, state=RotationState.DONE)
+        current = version(one.item_id, first.rotation_id, expires_at=expires_at)
+        made.append(one)
+        rows[tables.items].append(tables.values_of(one))
+        rows[tables.rotations].append(tables.values_of(first))
+        rows[tables.versions].append(tables.values_of(current) | {"key_id_lower": current.key_id.lower()})
+    with store._db.writing() as connection:
+        for table, values in rows.items():
+            connection.execute(insert(table), values)
     return made
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -76,22 +76,57 @@ class Invocation:
                 yield engine
 
     @contextmanager
-    def scheduler(self, *, workers: int, poll: timedelta) -> Iterator[Scheduler]:
-        """The scheduler on the store that the settings lead to; it tells what it does, unless asked to be quieter."""
+    def scheduler(
+        self, *, workers: int, poll: timedelta, metrics_at: tuple[str, int] | None = None, log_format: str | None = None
+    ) -> Iterator[Scheduler]:
+        """The scheduler on the store that the settings lead to; it tells what it does, unless asked to be quieter.
+
+        Args:
+            metrics_at: Address and port of the endpoint with metrics and health; None: there is none.
+            log_format: One of ``telemetry.FORMATS``; None: as the environment says.
+
+        Raises:
+            Rejected: ``ParameterInvalid``, nobody can listen there. Nothing was started.
+        """
         settings = self.settings()
-        with self._logging(default="info") as observer:
+        watchers: list[telemetry.Watcher] = []
+        with ExitStack() as stack:
+            endpoint = None
+            if metrics_at is not None:
+                from azure_rotator.telemetry.endpoint import Endpoint
+                from azure_rotator.telemetry.metrics import Metrics
+
+                metrics = Metrics()
+                watchers.append(metrics.watch)
+                endpoint = Endpoint(*metrics_at, metrics)
+                stack.callback(endpoint.close)
+            logging = self._logging(default="info", style=log_format, watchers=watchers)
+            observer = stack.enter_context(logging)
             from azure_rotator.wiring import open_scheduler
 
-            with open_scheduler(settings, observer=observer, workers=workers, poll=poll) as scheduler:
-                yield scheduler
+            opened = open_scheduler(settings, observer=observer, workers=workers, poll=poll)
+            scheduler = stack.enter_context(opened)
+            if endpoint is not None:
+                stack.enter_context(endpoint.serving(scheduler, observer))
+                observer.tell("metrics served", address=endpoint.address, port=endpoint.port)
+            yield scheduler
 
     @contextmanager
-    def _logging(self, default: str | None = None) -> Iterator[Observer]:
+    def _logging(
+        self,
+        default: str | None = None,
+        *,
+        style: str | None = None,
+        watchers: Sequence[telemetry.Watcher] = (),
+    ) -> Iterator[Observer]:
+        style = style or telemetry.format_of(os.environ)
         level = "debug" if self.console.debug else telemetry.level_of(os.environ) or default
         self._check_gateway()
         redactor = self.console.redactor
-        observer = telemetry.StructlogObserver(say_to=self.console.say, warn_to=self.console.warn, redactor=redactor)
-        with telemetry.logging_to(self.console.log_stream(), level, redactor):
+        observer = telemetry.StructlogObserver(
+            say_to=self.console.say, warn_to=self.console.warn, redactor=redactor, watchers=watchers
+        )
+        with telemetry.logging_to(self.console.log_stream(), level, redactor, style=style):
             yield observer
 
     def settings(self) -> Settings:

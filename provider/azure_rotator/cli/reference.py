@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 from azure_rotator import telemetry
+from azure_rotator.cli import scheduler
 from azure_rotator.cli.flags import common_flags
 from azure_rotator.cli.invocation import GATEWAY_VARIABLE
 from azure_rotator.cli.program import INTERRUPTED, PROGRAM, UNREAD
@@ -33,6 +34,9 @@ SETTINGS = {
     "AZURE_ROTATOR_SMTP_PASSWORD": "the password of that login",
     "AZURE_ROTATOR_SMTP_FROM": "the sender's address",
     telemetry.VARIABLE: f"log lines on stderr from this level on: {', '.join(telemetry.LEVELS)}",
+    telemetry.FORMAT_VARIABLE: "how they are written: `logfmt` (the default) or `json`, an object a line",
+    scheduler.PORT_VARIABLE: "as `--metrics-port` of `scheduler run`; not looked at with `--once`",
+    scheduler.ADDRESS_VARIABLE: "as `--metrics-address`",
     GATEWAY_VARIABLE: "as `--gateway-url`",
 }
 _KINDS = {

@@ -8,11 +8,13 @@ and change nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
+from azure_rotator.domain.census import Census
 from azure_rotator.domain.findings import Finding
 from azure_rotator.domain.model import (
     Account,
@@ -647,6 +649,10 @@ class UnitOfWork(Protocol):
     def standings(self, *, prefix: str = "", after: str = "", limit: int = 1_000) -> Sequence[Standing]:
         """Up to ``limit`` items that are ``active`` or ``deleting``, by name, in one statement: of those whose names
         begin with ``prefix`` the next ones after the name ``after``."""
+        ...
+
+    def census(self, now: datetime) -> Census:
+        """The store in numbers at ``now``: one snapshot, a few statements, however many items there are."""
         ...
 
     def holder(self, holding: str) -> str | None:
@@ -1297,8 +1303,34 @@ class Dispatcher(Protocol):
         ...
 
 
+class Span(Protocol):
+    """A piece of work that goes on."""
+
+    def set(self, **fields: object) -> None:
+        """What is known of it only by now: its item's ``path``, how it ended, the ``code`` of what failed."""
+        ...
+
+
+class Unwatched:
+    """Work that nobody looks at: a ``Span``, and the context manager that ``Observer.span`` answers with."""
+
+    def set(self, **fields: object) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing."""
+
+
 class Observer(Protocol):
-    """Logs and progress. Fields are ids, paths, states and instants; a credential is never passed."""
+    """Logs, progress, durations. Fields are ids, paths, states and instants; a credential is never passed."""
+
+    def span(self, name: str, **fields: object) -> AbstractContextManager[Span]:
+        """Work that begins now and lasts as long as the block: ``rotation``, a run of one, with the ``rotation_id``;
+        ``step``, one of its steps. What is noted and told within belongs to it."""
+        ...
 
     def note(self, event: str, **fields: object) -> None:
         """What helps to find a fault."""

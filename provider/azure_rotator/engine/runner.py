@@ -16,8 +16,8 @@ from types import TracebackType
 from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.due import parked_until
 from azure_rotator.domain.errors import LeaseLost, RotatorError
-from azure_rotator.domain.model import RotatedSecret, Rotation
-from azure_rotator.domain.ports import Claim
+from azure_rotator.domain.model import RotatedSecret, Rotation, RotationState
+from azure_rotator.domain.ports import Claim, Span
 from azure_rotator.domain.rotation import Step
 from azure_rotator.domain.schedule import PUNCTUAL
 from azure_rotator.engine.context import Context, explained
@@ -82,13 +82,25 @@ class Runner:
         claim = self._c.uow.claim(rotation_id, self._c.worker, self._c.clock.now())
         if claim is None:
             return Outcome(ending=Ending.BUSY)
+        with self._c.observer.span("rotation", rotation_id=rotation_id) as span:
+            try:
+                with _Heartbeat(lambda: self._c.uow.extend(claim), self._c.limits.heartbeat_seconds):
+                    outcome = self._loop(claim, span, resume=resume, force=force, stopping=stopping)
+            except LeaseLost:
+                outcome = Outcome(ending=Ending.LOST, path=self.path_of(rotation_id))
+            finally:
+                self._release(claim)
+            span.set(ending=outcome.ending.value, code=outcome.error.code if outcome.error else None)
+        return outcome
+
+    def path_of(self, rotation_id: str) -> str:
+        """The path of the operation's item, to tell of it; empty where there is none, or the store is away."""
         try:
-            with _Heartbeat(lambda: self._c.uow.extend(claim), self._c.limits.heartbeat_seconds):
-                return self._loop(claim, resume=resume, force=force, stopping=stopping)
-        except LeaseLost:
-            return Outcome(ending=Ending.LOST)
-        finally:
-            self._release(claim)
+            rotation = self._c.uow.get_rotation(rotation_id)
+            item = self._c.uow.find_item(item_id=rotation.item_id) if rotation else None
+        except RotatorError:
+            return ""
+        return item.name if item else ""
 
     def _release(self, claim: Claim) -> None:
         try:
@@ -97,7 +109,7 @@ class Runner:
             # What this run came to matters more; the lease runs out by itself.
             self._c.observer.note("lease not released", rotation_id=claim.rotation_id, code=failed.code)
 
-    def _loop(self, claim: Claim, *, resume: bool, force: bool, stopping: Callable[[], bool]) -> Outcome:
+    def _loop(self, claim: Claim, span: Span, *, resume: bool, force: bool, stopping: Callable[[], bool]) -> Outcome:
         error: RotatorError | None = None
         path = ""
         rotation: Rotation | None = None
@@ -111,6 +123,7 @@ class Runner:
             item = self._c.uow.find_item(item_id=rotation.item_id)
             path = item.name if item else path
             versions = tuple(self._c.uow.versions(rotation.item_id)) if item else ()
+            _describe(span, claim, rotation, item, now)
             step = machine.next_step(rotation, item, versions, now)
             if step is Step.ENDED or item is None:
                 return Outcome(ending=Ending.ENDED, error=error, path=path, rotation=rotation)
@@ -123,25 +136,27 @@ class Runner:
                 self._decide(step, claim, rotation, item, now, asked=asked)
                 continue
             self._c.observer.note("step", rotation_id=rotation.rotation_id, path=item.name, step=step.value)
-            try:
-                work = Work(
-                    claim=claim,
-                    rotation=rotation,
-                    item=item,
-                    versions=versions,
-                    rotator=self._c.rotators[item.rotator_type],
-                    target=self._c.target_of(item),
-                    now=now,
-                )
-                self._steps.take(step, work)
-            except LeaseLost:
-                raise
-            except RotatorError as raised:
-                failed = explained(raised, item, self._c.uow.find_target(target_id=item.target_id))
-                error = error or failed
-                if self._fatal_to_the_store(failed):
+            with self._c.observer.span("step", step=step.value) as doing:
+                try:
+                    work = Work(
+                        claim=claim,
+                        rotation=rotation,
+                        item=item,
+                        versions=versions,
+                        rotator=self._c.rotators[item.rotator_type],
+                        target=self._c.target_of(item),
+                        now=now,
+                    )
+                    self._steps.take(step, work)
+                except LeaseLost:
                     raise
-                self._failures.record(claim, rotation, item, versions, failed, force=force)
+                except RotatorError as raised:
+                    failed = explained(raised, item, self._c.uow.find_target(target_id=item.target_id))
+                    doing.set(code=failed.code)
+                    error = error or failed
+                    if self._fatal_to_the_store(failed):
+                        raise
+                    self._failures.record(claim, rotation, item, versions, failed, force=force)
 
     def _decide(
         self, step: Step, claim: Claim, rotation: Rotation, item: RotatedSecret, now: datetime, *, asked: bool
@@ -161,6 +176,15 @@ class Runner:
     def _fatal_to_the_store(error: RotatorError) -> bool:
         """The store itself failed: there is nowhere to record it."""
         return error.exit_code == 1
+
+
+def _describe(span: Span, claim: Claim, rotation: Rotation, item: RotatedSecret | None, now: datetime) -> None:
+    span.set(state=rotation.state.value, trigger=rotation.trigger.value)
+    if item is not None:
+        span.set(path=item.name, kind=item.rotator_type.value)
+    # Nobody ever had it before: this is when it starts, the first time round.
+    if claim.fence == 1 and rotation.due_at is not None and rotation.state is RotationState.PLANNED:
+        span.set(late_seconds=(now - rotation.due_at).total_seconds())
 
 
 class _Heartbeat:

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from itertools import islice, takewhile
 
 from azure_rotator.domain.calendar import zone_named
+from azure_rotator.domain.census import Census
 from azure_rotator.domain.due import DueCode, DueDate, Reason, coming, reasons
 from azure_rotator.domain.errors import NotFound, Rejected
 from azure_rotator.domain.kinds import CLIENT_SECRETS
@@ -251,6 +252,14 @@ class Watch:
 
     def __init__(self, context: Context) -> None:
         self._c = context
+
+    def census(self) -> Census:
+        """The store in numbers, as they are now."""
+        return self._c.uow.census(self._c.clock.now())
+
+    def ask_store(self) -> None:
+        """Read one row. Raises: RotatorError, the store could not be used."""
+        self._c.uow.account()
 
     def status(self, *, path: str | None = None) -> Status:
         """How fresh every item is.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from azure_rotator.config import Settings, who_am_i
+from azure_rotator.domain.ports import Unwatched
 
 if TYPE_CHECKING:
     from azure_rotator.engine.service import Engine
@@ -60,6 +61,9 @@ def engine_of(settings: Settings) -> Engine:
 
 class _Terminal:
     """Tells the person at ``pulumi up`` what an operation waits for: a provider's stderr reaches the terminal."""
+
+    def span(self, name: str, **fields: object) -> Unwatched:
+        return Unwatched()
 
     def note(self, event: str, **fields: object) -> None:
         """Nothing: that is for logs."""

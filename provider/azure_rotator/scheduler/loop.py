@@ -11,8 +11,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from azure_rotator.domain.census import Census
 from azure_rotator.domain.errors import RotatorError
 from azure_rotator.domain.ports import Clock, Dispatcher, Observer
 from azure_rotator.engine.runner import Ending, Outcome
@@ -23,6 +24,9 @@ POLL = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(seconds=30)
 # One call to rotate what is due waits for proofs, and not for what backs off.
 _PATIENCE = timedelta(seconds=20)
+# A tick that plans ten thousand rotations takes seconds, a run of a rotation less than a minute: a loop that has not
+# come round for longer than this beyond its pause hangs, or all its workers do.
+_SILENCE = timedelta(minutes=5)
 
 
 @dataclass(slots=True)
@@ -38,6 +42,48 @@ class Served:
     planned: int = 0
     endings: Counter[Ending] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulse:
+    """How the loop is at this moment.
+
+    Args:
+        now: This moment.
+        began_at: When the loop began; None: it has not.
+        ticked_at: When it last looked for what is due, whatever came of it; None: never.
+        error: Why it could not, then.
+        succeeded: How often it could.
+        failed: How often it could not.
+        silence: For how long it may be heard of nothing.
+    """
+
+    now: datetime
+    began_at: datetime | None = None
+    ticked_at: datetime | None = None
+    error: RotatorError | None = None
+    succeeded: int = 0
+    failed: int = 0
+    silence: timedelta
+    stopping: bool = False
+
+    def stuck(self) -> str:
+        """Why the process had better be started anew; empty if it need not."""
+        heard_at = self.ticked_at or self.began_at
+        if heard_at is None or self.now - heard_at <= self.silence:
+            return ""
+        silent_for = int((self.now - heard_at).total_seconds())
+        return f"the loop hangs, or all its workers do: it has not looked for what is due for {silent_for} s"
+
+    def not_ready(self) -> str:
+        """Why it does not rotate now; empty if it does."""
+        if self.stopping:
+            return "it is told to end"
+        if self.ticked_at is None:
+            return "it has not looked for what is due yet"
+        if self.error is not None:
+            return f"it could not look for what is due: {self.error.code}"
+        return self.stuck()
 
 
 class Scheduler:
@@ -69,7 +115,43 @@ class Scheduler:
         self._broken: set[str] = set()  # met a fault of ours, which would only repeat itself
         self._touched: set[str] | None = None  # what one call ran; a process that goes on does not collect it
         self.served = Served()
+        self._began_at: datetime | None = None
+        self._ticked_at: datetime | None = None
+        self._error: RotatorError | None = None
+        self._ticks: Counter[bool] = Counter()
         self._dispatcher = make_dispatcher(self._run_one, self._bell)
+
+    @property
+    def in_hand(self) -> int:
+        """How many operations are worked on."""
+        return self._dispatcher.in_hand
+
+    @property
+    def room(self) -> int:
+        """How many more would be taken."""
+        return self._dispatcher.room
+
+    @property
+    def pulse(self) -> Pulse:
+        """How the loop of ``run`` is."""
+        return Pulse(
+            now=self._clock.now(),
+            began_at=self._began_at,
+            ticked_at=self._ticked_at,
+            error=self._error,
+            succeeded=self._ticks[True],
+            failed=self._ticks[False],
+            silence=max(self._poll, _LONGEST_PAUSE) + _SILENCE,
+            stopping=self._stopping.is_set(),
+        )
+
+    def census(self) -> Census:
+        """The store in numbers. Raises: RotatorError, it could not be used."""
+        return self._engine.watch.census()
+
+    def ask_store(self) -> None:
+        """Raises: RotatorError, the store could not be used."""
+        self._engine.watch.ask_store()
 
     def run(self) -> None:
         """Rotate until ``stop`` is called. The store may be away for a while: it is asked again and again."""
@@ -86,6 +168,7 @@ class Scheduler:
     def _rotate(self) -> None:
         failures = 0
         rang = False
+        self._began_at = self._clock.now()
         while not self._stopping.is_set():
             self._bell.clear()
             if not rang:
@@ -93,13 +176,19 @@ class Scheduler:
             try:
                 saturated = self._tick()
                 failures = 0
+                self._beat(None)
             except RotatorError as failed:
                 failures += 1
                 saturated = False
+                self._beat(failed)
                 self._observer.tell("store not usable", code=failed.code, message=failed.message, hint=failed.hint)
             pause = self._poll * min(2**failures, _LONGEST_PAUSE // self._poll or 1)
             rang = self._bell.wait(None if saturated else pause.total_seconds())
         self._dispatcher.close()
+
+    def _beat(self, error: RotatorError | None) -> None:
+        self._ticks[error is None] += 1
+        self._error, self._ticked_at = error, self._clock.now()
 
     def _inform(self) -> None:
         """Find what people are to be told and send it, and sweep orphans, on a thread of its own: neither a look at
@@ -177,11 +266,13 @@ class Scheduler:
         try:
             outcome = self._engine.runner.run(rotation_id, stopping=self._stopping.is_set)
         except RotatorError as failed:
-            outcome = Outcome(ending=Ending.LOST, error=failed)
+            outcome = Outcome(ending=Ending.LOST, error=failed, path=self._engine.runner.path_of(rotation_id))
         except Exception as fault:  # noqa: BLE001 - one operation's fault must not end the others
             with self._lock:
                 self._broken.add(rotation_id)
-            self._observer.tell("internal error", rotation_id=rotation_id, error=type(fault).__name__, exc_info=fault)
+            path = self._engine.runner.path_of(rotation_id)
+            kind = type(fault).__name__
+            self._observer.tell("internal error", rotation_id=rotation_id, path=path, error=kind, exc_info=fault)
             return
         with self._lock:
             if self._touched is not None:

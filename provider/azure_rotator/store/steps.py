@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, func, insert, literal, or_, select, update
 
+from azure_rotator.domain.census import OK
 from azure_rotator.domain.errors import Conflict, Corrupt, LeaseLost
 from azure_rotator.domain.model import (
     AuditLine,
@@ -31,6 +32,7 @@ from azure_rotator.domain.model import (
 )
 from azure_rotator.domain.ports import Claim, Failure, Publication, TargetSwitch
 from azure_rotator.store import audit as audit_rows
+from azure_rotator.store.census import count_outcome
 from azure_rotator.store.column_types import Instant, database_now
 from azure_rotator.store.connect import Database
 from azure_rotator.store.faults import RuleBroken
@@ -174,6 +176,7 @@ class Steps:
             )
             if changed.rowcount != 1:
                 raise _inconsistent(claim, f"its item {item_id} does not exist")
+            count_outcome(connection, item_id, OK)
             audit_rows.add_events(connection, publication.events)
             audit_rows.add_line(connection, publication.audit)
 
@@ -250,6 +253,7 @@ class Steps:
             )
             if status is not None:
                 _show(connection, item_id, RotatorStatus(status), shown)
+                count_outcome(connection, item_id, failure.code)
             audit_rows.add_events(connection, events)
 
     def fail(
@@ -281,6 +285,7 @@ class Steps:
                 .values(stage=Stage.ABANDONED)
             )
             _show(connection, item_id, RotatorStatus.FAILED, shown)
+            count_outcome(connection, item_id, failure.code)
             if undo_item:
                 _change_state(connection, item_id, ItemState.UNDOING, at)
                 drop_holdings(connection, item_id)  # with its name: another item may have it

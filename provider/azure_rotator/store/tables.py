@@ -212,6 +212,18 @@ items = Table(
     Column("remind_at", Instant),
 )
 
+# How often which outcome came of an item's rotations: ``ok``, or an error's code. What the item was is written down
+# too, and the row outlives it: a sum never gets smaller.
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("item_id", ID, primary_key=True),
+    Column("code", String(80), primary_key=True),
+    Column("target_id", ID, nullable=False),
+    Column("rotator_type", Word(RotatorType), nullable=False),
+    Column("count", Integer, nullable=False),
+)
+
 # What an item manages besides client secrets, whose keyIds are ruled by ``uq_versions_key_id``: a key of a storage
 # account, a user's password, a Target's own secret. One item a credential.
 holdings = Table(
@@ -391,6 +403,10 @@ UNPUBLISHED = and_(
     ),
 )
 OPEN_DELETE = and_(rotations.c.trigger == _word(Trigger.DELETE), OPEN)
+# An item whose schedule runs.
+SCHEDULED = and_(
+    items.c.state == _word(ItemState.ACTIVE), items.c.enabled.is_(true()), items.c.next_rotation_at.is_not(None)
+)
 # An item whose schedule runs, and what it is due for is not planned yet.
 UNPLANNED = and_(
     items.c.state == _word(ItemState.ACTIVE),
@@ -411,6 +427,7 @@ NAMED = items.c.state != _word(ItemState.UNDOING)
 WAITING = and_(deliveries.c.delivered_at.is_(None), deliveries.c.given_up_at.is_(None))
 HELD = versions.c.stage != _word(Stage.REVOKED)
 IS_CURRENT = versions.c.stage == _word(Stage.CURRENT)
+EXPIRES = and_(IS_CURRENT, versions.c.expires_at.is_not(None))
 
 
 def _rule(name: str, *columns: Column[Any], where: ColumnElement[bool] | None = None) -> str:
@@ -445,6 +462,20 @@ Index("ix_permits_paused", permits.c.not_before, sqlite_where=PAUSED, postgresql
 Index("ix_rotations_item", rotations.c.item_id)
 Index("ix_items_target", items.c.target_id)
 Index("ix_versions_item", versions.c.item_id)
+# Everything that counting items asks of them: the rows themselves, ten times as large, are left alone.
+Index(
+    "ix_items_census",
+    items.c.target_id,
+    items.c.rotator_type,
+    items.c.state,
+    items.c.enabled,
+    items.c.next_rotation_at,
+    items.c.last_rotation_at,
+    items.c.created_at,
+)
+Index("ix_outcomes_census", outcomes.c.target_id, outcomes.c.rotator_type, outcomes.c.code, outcomes.c.count)
+Index("ix_items_scheduled", items.c.next_rotation_at, sqlite_where=SCHEDULED, postgresql_where=SCHEDULED)
+Index("ix_versions_expiry", versions.c.expires_at, sqlite_where=EXPIRES, postgresql_where=EXPIRES)
 Index("ix_audit_path", audit.c.path)
 Index("ix_events_item", events.c.item_id, events.c.sequence)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from azure_rotator.store.account import AccountRows
 from azure_rotator.store.audit import AuditRows
+from azure_rotator.store.census import CensusRows
 from azure_rotator.store.connect import Database
 from azure_rotator.store.folders import FolderRows
 from azure_rotator.store.forwarders import ForwarderRows
@@ -35,6 +36,7 @@ class SqlUnitOfWork(
     Leases,
     Planning,
     ReminderRows,
+    CensusRows,
     Steps,
 ):
     """Implements ``ports.UnitOfWork``: one method per state change, each one transaction. Safe to share by threads.

@@ -16,8 +16,9 @@ import json
 import logging
 import re
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Any, Final, Protocol, TextIO, cast
 from urllib.parse import quote, quote_plus
 
@@ -25,10 +26,13 @@ from azure_rotator.domain.errors import Rejected
 from azure_rotator.domain.secrettext import SealedBytes, SecretText
 
 VARIABLE: Final = "AZURE_ROTATOR_LOG"
+FORMAT_VARIABLE: Final = "AZURE_ROTATOR_LOG_FORMAT"
+FORMATS: Final = ("logfmt", "json")
 LEVELS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 MASK: Final = "***"
 
 _LOGGER: Final = "azure_rotator"
+_FIRST: Final = ("at", "level", "logger", "event")
 # A value this short is no credential, and masking it would blot out half of every text.
 _SHORTEST_KNOWN: Final = 6
 
@@ -120,10 +124,48 @@ class _Logger(Protocol):
     def log(self, level: int, event: str, **fields: object) -> None: ...
 
 
+class Work:
+    """Implements ``ports.Span``: a piece of work that goes on, and what is known of it by now.
+
+    Attributes:
+        name: ``rotation`` or ``step``.
+        fields: As of the ``Observer``: ids, paths, states, codes.
+        outer: What it is a part of.
+    """
+
+    def __init__(self, name: str, fields: Mapping[str, object], outer: Work | None) -> None:
+        self.name = name
+        self.fields = dict(fields)
+        self.outer = outer
+
+    def set(self, **fields: object) -> None:
+        self.fields |= fields
+
+
+Watcher = Callable[[Work], AbstractContextManager[None]]
+"""Entered when a piece of work begins, and left when it ends, by its error if there is one."""
+
+_WORK: ContextVar[Work | None] = ContextVar("azure_rotator_work", default=None)
+# What tells the lines of one rotation from those of all others.
+_NAMED = ("rotation_id", "path", "trace_id")
+
+
+def _named_by_work() -> dict[str, object]:
+    """Of which rotation a line of this thread is."""
+    work = _WORK.get()
+    found: dict[str, object] = {}
+    while work is not None:
+        found = {name: work.fields[name] for name in _NAMED if work.fields.get(name)} | found
+        work = work.outer
+    return found
+
+
 class StructlogObserver:
-    """The engine's ``Observer``: notes become log lines, which are seen only where logging was started.
+    """The engine's ``Observer``: notes become log lines, which are seen only where logging was started. A line that is
+    written during a rotation names it, whoever writes it.
 
     Args:
+        watchers: Who else looks at each piece of work: metrics, traces.
         say_to: Where lines for a waiting person go: a stream, or a function that takes the line; None: nowhere.
         warn_to: A function that takes the warnings; None: they go where the other lines go.
         redactor: What masks the spoken lines.
@@ -135,7 +177,9 @@ class StructlogObserver:
         say_to: TextIO | Callable[[str], None] | None = None,
         warn_to: Callable[[str], None] | None = None,
         redactor: Redactor | None = None,
+        watchers: Sequence[Watcher] = (),
     ) -> None:
+        self._watchers = watchers
         self._say_to = say_to
         self._warn_to = warn_to
         self._redactor = redactor or Redactor()
@@ -146,6 +190,18 @@ class StructlogObserver:
 
     def tell(self, event: str, **fields: object) -> None:
         self._log(logging.INFO, event, fields)
+
+    @contextmanager
+    def span(self, name: str, **fields: object) -> Iterator[Work]:
+        work = Work(name, fields, _WORK.get())
+        token = _WORK.set(work)
+        try:
+            with ExitStack() as stack:
+                for watcher in self._watchers:
+                    stack.enter_context(watcher(work))
+                yield work
+        finally:
+            _WORK.reset(token)
 
     def _log(self, level: int, event: str, fields: Mapping[str, object]) -> None:
         if not logging.getLogger(_LOGGER).isEnabledFor(level):
@@ -185,8 +241,26 @@ def level_of(environment: Mapping[str, str]) -> str | None:
     return level
 
 
+def format_of(environment: Mapping[str, str]) -> str:
+    """The format that ``AZURE_ROTATOR_LOG_FORMAT`` asks for.
+
+    Raises:
+        Rejected: ``ParameterInvalid``.
+    """
+    wanted = environment.get(FORMAT_VARIABLE, "").lower() or FORMATS[0]
+    if wanted not in FORMATS:
+        raise Rejected(
+            "ParameterInvalid",
+            f"{FORMAT_VARIABLE} names no format of the log",
+            hint=f"set it to one of: {', '.join(FORMATS)}",
+        )
+    return wanted
+
+
 @contextmanager
-def logging_to(stream: TextIO | None, level: str | None, redactor: Redactor) -> Iterator[None]:
+def logging_to(
+    stream: TextIO | None, level: str | None, redactor: Redactor, *, style: str = FORMATS[0]
+) -> Iterator[None]:
     """Write log lines, ours and the libraries', to a stream while the block runs: one line each, redacted last.
 
     Libraries never log below ``info``: their debug lines hold whole requests. Those of ``info``, several for each
@@ -194,13 +268,14 @@ def logging_to(stream: TextIO | None, level: str | None, redactor: Redactor) -> 
 
     Args:
         level: One of ``LEVELS``; None: nothing is written, the libraries' warnings neither.
+        style: One of ``FORMATS``.
     """
     root, own = logging.getLogger(), logging.getLogger(_LOGGER)
     handler: logging.Handler = logging.NullHandler()
     before = (root.level, own.level)
     if level is not None and stream is not None:
         handler = logging.StreamHandler(stream)
-        handler.setFormatter(_formatter(redactor))
+        handler.setFormatter(_formatter(redactor, style))
         root.setLevel(logging.INFO if level == "debug" else max(LEVELS[level], logging.WARNING))
         own.setLevel(LEVELS[level])
     root.addHandler(handler)
@@ -223,9 +298,11 @@ def _structlog_logger(redactor: Redactor) -> _Logger:
     return cast("_Logger", made)
 
 
-def _formatter(redactor: Redactor) -> logging.Formatter:
+def _formatter(redactor: Redactor, style: str) -> logging.Formatter:
     import structlog
 
+    logfmt = structlog.processors.LogfmtRenderer(key_order=list(_FIRST))
+    renderer: Any = _as_json if style == "json" else logfmt
     return structlog.stdlib.ProcessorFormatter(
         processors=[
             structlog.stdlib.add_logger_name,
@@ -233,8 +310,20 @@ def _formatter(redactor: Redactor) -> logging.Formatter:
             structlog.stdlib.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             structlog.processors.format_exc_info,  # text without local variables
+            _naming_the_rotation,
             redactor,
-            structlog.processors.LogfmtRenderer(key_order=["at", "level", "logger", "event"]),
+            renderer,
             redactor,
         ],
     )
+
+
+def _naming_the_rotation(logger: object, method: str, event: Any) -> Any:
+    # When the line is written, in the thread that wrote it: lines of libraries are named, too.
+    return {**event, **{name: value for name, value in _named_by_work().items() if not event.get(name)}}
+
+
+def _as_json(logger: object, method: str, event: Mapping[str, Any]) -> str:
+    """One object a line. Masked once more as text, where a mask can only replace what stands between quotes."""
+    first = {name: event[name] for name in _FIRST if name in event}
+    return json.dumps(first | {name: value for name, value in event.items() if name not in first}, default=str)
