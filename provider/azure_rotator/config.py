@@ -14,6 +14,8 @@ from pathlib import Path
 
 from azure_rotator.domain.errors import Rejected
 
+ROWS, PROCRASTINATE = "rows", "procrastinate"
+DISPATCHERS = (ROWS, PROCRASTINATE)
 _PREFIX = "AZURE_ROTATOR_"
 
 
@@ -27,6 +29,7 @@ class Settings:
         key: The key itself in its text form, from ``AZURE_ROTATOR_KEY``; wins over the file. Empty: not set.
         timeout_seconds: How long a command waits for an operation.
         lease_seconds: How long a process that stopped blocks its operation.
+        dispatcher: One of ``DISPATCHERS``: who runs what is due, of a scheduler.
     """
 
     store_url: str
@@ -34,6 +37,7 @@ class Settings:
     key: str = ""
     timeout_seconds: float = 600.0
     lease_seconds: float = 30.0
+    dispatcher: str = ROWS
 
     def __repr__(self) -> str:
         from azure_rotator.store.location import locate
@@ -62,12 +66,20 @@ class Settings:
         key_file, _ = setting("KEY_FILE", "keyFile")
         timeout, timeout_name = setting("TIMEOUT", "timeout")
         lease, lease_name = setting("LEASE")
+        dispatcher, dispatcher_name = setting("DISPATCHER")
+        if dispatcher and dispatcher not in DISPATCHERS:
+            raise Rejected(
+                "ParameterInvalid",
+                f"{dispatcher_name} names no dispatcher",
+                hint=f"set {dispatcher_name} to one of: {', '.join(DISPATCHERS)}",
+            )
         return cls(
             store_url=store or f"sqlite:///{_data_folder(environment) / 'store.db'}",
             key_file=Path(key_file) if key_file else _config_folder(environment) / "store.key",
             key=environment.get(_PREFIX + "KEY", ""),
             timeout_seconds=_seconds(timeout, timeout_name, default=600.0),
             lease_seconds=_seconds(lease, lease_name, default=30.0),
+            dispatcher=dispatcher or ROWS,
         )
 
 

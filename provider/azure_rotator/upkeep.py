@@ -24,7 +24,7 @@ from azure_rotator.store import upkeep as store_upkeep
 from azure_rotator.store.location import locate
 from azure_rotator.store.opening import StoreMeta
 from azure_rotator.store.upkeep import Findings
-from azure_rotator.wiring import find_store_and_key, open_store
+from azure_rotator.wiring import check_dispatcher, find_store_and_key, make_queue, open_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,11 +202,14 @@ def _rotated(settings: Settings, entropy: Entropy, clock: Clock, *, who: str, to
 
 def upgrade_store(settings: Settings, entropy: Entropy) -> tuple[StoreMeta | None, StoreMeta]:
     """Bring the schema to this release's; an empty PostgreSQL database becomes a store. Returns: before and after.
+    The job queue of a dispatcher that the settings name is made, too.
 
     Raises:
+        Rejected: ``ParameterInvalid``, that dispatcher cannot be had here: nothing was changed.
         Corrupt: ``StoreKeyMissing``, ``StoreKeyWrong``, ``StoreCorrupt``, ``StoreSchemaMismatch``: nothing was changed.
         Unavailable: ``StoreUnavailable``.
     """
+    check_dispatcher(settings)
     location = locate(settings.store_url)
     before, key = find_store_and_key(settings)
     if before is not None:
@@ -217,6 +220,7 @@ def upgrade_store(settings: Settings, entropy: Entropy) -> tuple[StoreMeta | Non
     after = opening.peek(settings.store_url)
     if after is None:
         raise opening.no_store(location)
+    make_queue(settings, renew=True)
     return before, after
 
 

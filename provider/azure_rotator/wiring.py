@@ -9,13 +9,13 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from azure_rotator.config import Settings
-from azure_rotator.domain.errors import Corrupt
+from azure_rotator.config import PROCRASTINATE, Settings
+from azure_rotator.domain.errors import Corrupt, Rejected
 from azure_rotator.domain.model import ForwarderType, RotatorType
 from azure_rotator.domain.names import ID_BYTES, encode_id
 from azure_rotator.domain.passwords import generate, policy_of
@@ -23,6 +23,7 @@ from azure_rotator.domain.ports import (
     Checker,
     Clock,
     Directory,
+    Dispatcher,
     Entropy,
     Login,
     Observer,
@@ -235,18 +236,95 @@ def open_scheduler(settings: Settings, *, observer: Observer, workers: int, poll
     Args:
         workers: How many operations at once.
         poll: See ``Scheduler``.
+
+    Raises:
+        Rejected: ``ParameterInvalid``, the settings' dispatcher cannot be had; nothing was opened.
     """
-    from azure_rotator.dispatch.rows import RowsDispatcher
     from azure_rotator.scheduler.loop import Scheduler
 
+    check_dispatcher(settings)
     with open_engine(settings, who=SCHEDULER, observer=observer, new_store=False) as engine:
         yield Scheduler(
             engine,
-            lambda run, bell: RowsDispatcher(run, workers=workers, bell=bell),
+            dispatcher_maker(settings, store_id=engine.store_id, workers=workers, poll=poll),
             clock=SystemClock(),
             observer=observer,
             poll=poll,
         )
+
+
+def check_dispatcher(settings: Settings) -> None:
+    """Whether the dispatcher of the settings can be had here; nothing is opened.
+
+    Raises:
+        Rejected: ``ParameterInvalid``: procrastinate without its package, or with a store that is not in PostgreSQL.
+    """
+    from azure_rotator.store.location import locate
+
+    if settings.dispatcher != PROCRASTINATE:
+        return
+    location = locate(settings.store_url)
+    if location.path is not None:
+        raise Rejected(
+            "ParameterInvalid",
+            f"the dispatcher procrastinate needs a store in PostgreSQL, and this one is {location.label}",
+            hint="use the dispatcher rows, or name a PostgreSQL store with AZURE_ROTATOR_STORE",
+            details={"property": "dispatcher"},
+        )
+    try:
+        from azure_rotator.dispatch import procrastinate  # noqa: F401
+    except ImportError:  # not there, or there without a libpq
+        raise Rejected(
+            "ParameterInvalid",
+            "the dispatcher procrastinate takes the extra procrastinate, which is not installed",
+            hint="install azure-rotator[procrastinate], or use the dispatcher rows",
+            details={"property": "dispatcher"},
+        ) from None
+
+
+def make_queue(settings: Settings, *, renew: bool = False) -> None:
+    """Make what the dispatcher of the settings keeps its jobs in, where it is not there yet.
+
+    Args:
+        renew: Make anew what another release of it has made.
+
+    Raises:
+        Unavailable: ``StoreUnavailable``.
+        Corrupt: ``StoreSchemaMismatch``.
+    """
+    if settings.dispatcher != PROCRASTINATE:
+        return
+    from azure_rotator.dispatch.procrastinate import make_tables
+    from azure_rotator.store import postgresql
+    from azure_rotator.store.connect import BUSY_SECONDS
+    from azure_rotator.store.location import locate
+
+    location = locate(settings.store_url)
+    make_tables(postgresql.settings(location, BUSY_SECONDS), location.label, renew=renew)
+
+
+def dispatcher_maker(
+    settings: Settings, *, store_id: str, workers: int, poll: timedelta
+) -> Callable[[Callable[[str], None], threading.Event], Dispatcher]:
+    """What makes the scheduler's dispatcher of the settings, on a store that exists. Arguments as ``open_scheduler``.
+
+    Raises:
+        Unavailable: ``StoreUnavailable``.
+        Corrupt: ``StoreSchemaMismatch``.
+    """
+    if settings.dispatcher != PROCRASTINATE:
+        from azure_rotator.dispatch.rows import RowsDispatcher
+
+        return lambda run, bell: RowsDispatcher(run, workers=workers, bell=bell)
+    from azure_rotator.dispatch.procrastinate import ProcrastinateDispatcher, Queue
+    from azure_rotator.store import postgresql
+    from azure_rotator.store.connect import BUSY_SECONDS
+    from azure_rotator.store.location import locate
+
+    make_queue(settings)
+    location = locate(settings.store_url)
+    queue = Queue(connection=postgresql.settings(location, BUSY_SECONDS), label=location.label, store_id=store_id)
+    return lambda run, bell: ProcrastinateDispatcher(run, queue=queue, workers=workers, bell=bell, poll=poll)
 
 
 _engines: dict[tuple[Settings, str], Engine] = {}

@@ -8,11 +8,15 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import urllib.request
 
+import psycopg
 import pytest
 
+from azure_rotator.dispatch.procrastinate import SCHEMA
 from tests.cli.conftest import PROGRAM, Terminal
+from tests.plugins.postgres import Postgres
 from tests.rows import row
 
 
@@ -22,7 +26,11 @@ from tests.rows import row
         (("--workers", "0"), ["--workers is no whole number from 1 to 64"]),
         (("--workers", "many"), ["--workers is no whole number from 1 to 64"]),
         (("--poll", "0"), ["--poll is no number of seconds from 0.05 to 3600"]),
-        (("--workers", "65", "--poll", "often"), ["--workers is no", "--poll is no"]),
+        (("--dispatcher", "celery"), ["--dispatcher is none of: rows, procrastinate"]),
+        (
+            ("--workers", "65", "--poll", "often", "--dispatcher", ""),
+            ["--workers is no", "--poll is no", "--dispatcher is none"],
+        ),
         (("--log-format", "xml"), ["--log-format is none of logfmt, json"]),
         (("--metrics-port", "0"), ["--metrics-port is for a process that goes on, and --once ends"]),
         (("--metrics-address", "::"), ["--metrics-address is for a process that goes on"]),
@@ -99,6 +107,82 @@ def test_metrics_and_health_of_a_process_and_its_log_as_json(stocked: Terminal):
     assert "azure_rotator_store_up 1.0" in shown
     assert re.search(r'^azure_rotator_items\{kind="api-key",target="[^"]+"\} \d', shown, re.MULTILINE)
     assert "process_resident_memory_bytes" in shown
+
+
+@pytest.mark.parametrize("how", ["flag", "variable"])
+@pytest.mark.parametrize("argv", [("scheduler", "run", "--once"), ("db", "upgrade")])
+def test_procrastinate_is_refused_on_sqlite_before_anything_is_done(
+    terminal: Terminal, how: str, argv: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+):
+    if how == "variable":
+        monkeypatch.setenv("AZURE_ROTATOR_DISPATCHER", "procrastinate")
+    elif argv[0] == "scheduler":
+        argv = (*argv, "--dispatcher", "procrastinate")
+    else:
+        return
+    said = terminal(*argv, "--json")
+    assert (said.code, said.error["code"]) == (2, "ParameterInvalid")
+    assert "needs a store in PostgreSQL" in said.error["message"]
+    assert "the dispatcher rows" in said.error["hint"]
+    assert not terminal.store.exists()
+
+
+def test_without_the_extra_it_is_refused_before_anything_is_done(terminal: Terminal, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "procrastinate", None)
+    monkeypatch.delitem(sys.modules, "azure_rotator.dispatch.procrastinate", raising=False)
+    monkeypatch.delattr("azure_rotator.dispatch.procrastinate", raising=False)
+    monkeypatch.setenv("AZURE_ROTATOR_STORE", "postgresql://nobody@/nothing?host=/nowhere")
+    said = terminal("scheduler", "run", "--dispatcher", "procrastinate", "--json")
+    assert (said.code, said.error["code"]) == (2, "ParameterInvalid")
+    assert "install azure-rotator[procrastinate]" in said.error["hint"]
+
+
+def test_a_setting_that_names_no_dispatcher_is_refused(terminal: Terminal, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AZURE_ROTATOR_DISPATCHER", "celery")
+    said = terminal("scheduler", "run", "--once")
+    assert (said.code, "set AZURE_ROTATOR_DISPATCHER to one of: rows, procrastinate" in said.err) == (2, True)
+
+
+def test_on_postgresql_the_flag_wins_and_a_password_is_nowhere(
+    terminal: Terminal, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+):
+    """The flag against the variable; the tables are made by whoever comes first, and no check of the store minds."""
+    password = "Q7w~made.up-of-the-store"
+    url = postgres.create()
+    monkeypatch.setenv("AZURE_ROTATOR_STORE", url.replace("postgres@", f"postgres:{password}@"))
+    monkeypatch.setenv("AZURE_ROTATOR_DISPATCHER", "rows")
+    monkeypatch.setenv("AZURE_ROTATOR_LOG", "debug")
+    terminal.told("key", "create")
+    terminal.told("db", "upgrade")
+    spoken = []
+    with psycopg.connect(url, autocommit=True) as connection:
+        for argv, made in (
+            (("scheduler", "run", "--once"), False),
+            (("scheduler", "run", "--once", "--dispatcher", "procrastinate"), True),
+            (("db", "check"), True),
+            (("db", "upgrade"), True),
+        ):
+            said = terminal.told(*argv)
+            spoken.append(said.out + said.err)
+            found = connection.execute("SELECT to_regclass(%s)", [f"{SCHEMA}.procrastinate_jobs"]).fetchone()
+            assert (found != (None,)) is made, argv
+    monkeypatch.setenv("AZURE_ROTATOR_STORE", url.replace("postgres@", f"nobody:{password}@"))
+    said = terminal("scheduler", "run", "--once", "--dispatcher", "procrastinate")
+    assert (said.code, "StoreUnavailable" in said.err) == (1, True)
+    assert password not in "".join([*spoken, said.out, said.err])
+
+
+def test_db_upgrade_makes_the_queue_of_the_dispatcher_that_is_set(
+    terminal: Terminal, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+):
+    url = postgres.create()
+    monkeypatch.setenv("AZURE_ROTATOR_STORE", url)
+    monkeypatch.setenv("AZURE_ROTATOR_DISPATCHER", "procrastinate")
+    terminal.told("key", "create")
+    for _ in range(2):
+        terminal.told("db", "upgrade")
+        with psycopg.connect(url) as connection:
+            assert connection.execute(f"SELECT * FROM {SCHEMA}.procrastinate_jobs").fetchall() == []  # noqa: S608
 
 
 def test_without_a_store_there_is_nothing_to_schedule(terminal: Terminal):

@@ -15,7 +15,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -24,9 +24,8 @@ import psycopg
 import pytest
 
 from azure_rotator.cloud import ArmStorageKeys, EntraLogin, EntraUsers, GraphDirectory
-from azure_rotator.config import Settings
+from azure_rotator.config import ROWS, Settings
 from azure_rotator.crypto.keyring import create_key_file, make_key
-from azure_rotator.dispatch.rows import RowsDispatcher
 from azure_rotator.domain.errors import RotatorError
 from azure_rotator.domain.model import AuditLine, Rotation, RotationState, Stage, Version
 from azure_rotator.domain.ports import Claim, Clock, Directory, Observer, Span, StorageKeys, UnitOfWork, Users
@@ -37,7 +36,7 @@ from azure_rotator.engine.views import RotationResult, SecretView
 from azure_rotator.scheduler.loop import POLL, Scheduler, Served
 from azure_rotator.store import opening
 from azure_rotator.telemetry import StructlogObserver, Watcher
-from azure_rotator.wiring import make_engine, open_store
+from azure_rotator.wiring import dispatcher_maker, make_engine, open_store
 from azure_sandbox.testing import Control, JournalEntry
 from tests.plugins.azure import App
 from tests.plugins.postgres import Postgres
@@ -321,11 +320,15 @@ class World:
     def rotate(self, name: str = ITEM, *, engine: Engine | None = None, **options: Any) -> RotationResult:
         return (engine or self.engine).secrets.rotate(name=name, **options)
 
-    def scheduler(self, *, engine: Engine | None = None, workers: int = 2, poll: timedelta = POLL) -> Scheduler:
+    def scheduler(
+        self, *, engine: Engine | None = None, workers: int = 2, poll: timedelta = POLL, dispatcher: str = ROWS
+    ) -> Scheduler:
         """A replica, on threads of its own; another ``engine`` is another process."""
+        engine = engine or self.engine
+        settings = replace(self.settings(), dispatcher=dispatcher)
         return Scheduler(
-            engine or self.engine,
-            lambda run, bell: RowsDispatcher(run, workers=workers, bell=bell),
+            engine,
+            dispatcher_maker(settings, store_id=engine.store_id, workers=workers, poll=poll),
             clock=self.clock,
             observer=cast(Observer, self.notes),
             poll=poll,

@@ -77,11 +77,18 @@ class Invocation:
 
     @contextmanager
     def scheduler(
-        self, *, workers: int, poll: timedelta, metrics_at: tuple[str, int] | None = None, log_format: str | None = None
+        self,
+        *,
+        workers: int,
+        poll: timedelta,
+        dispatcher: str | None = None,
+        metrics_at: tuple[str, int] | None = None,
+        log_format: str | None = None,
     ) -> Iterator[Scheduler]:
         """The scheduler on the store that the settings lead to; it tells what it does, unless asked to be quieter.
 
         Args:
+            dispatcher: One of ``config.DISPATCHERS``; None: as the settings say.
             metrics_at: Address and port of the endpoint with metrics and health; None: there is none.
             log_format: One of ``telemetry.FORMATS``; None: as the environment says.
 
@@ -89,6 +96,8 @@ class Invocation:
             Rejected: ``ParameterInvalid``, nobody can listen there. Nothing was started.
         """
         settings = self.settings()
+        if dispatcher is not None:
+            settings = replace(settings, dispatcher=dispatcher)
         watchers: list[telemetry.Watcher] = []
         with ExitStack() as stack:
             endpoint = None

@@ -26,6 +26,7 @@ SETTINGS = {
     "AZURE_ROTATOR_KEY": "the key itself, instead of the file",
     "AZURE_ROTATOR_TIMEOUT": "seconds that a command waits for an operation, as `--timeout`",
     "AZURE_ROTATOR_LEASE": "seconds after which the operation of a process that stopped is taken over",
+    "AZURE_ROTATOR_DISPATCHER": "as `--dispatcher` of `scheduler run`; `db upgrade` then makes its tables, too",
     "AZURE_ROTATOR_WHO": "who acts, in the audit log; the login name unless set",
     "AZURE_ROTATOR_SMTP_HOST": "the mail server of e-mail forwarders, for the process that delivers",
     "AZURE_ROTATOR_SMTP_PORT": "its port; 587 with `starttls`, 465 with `smtps` unless set",

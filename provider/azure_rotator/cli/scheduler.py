@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from azure_rotator.cli.flags import Flag, truth
 from azure_rotator.cli.invocation import Invocation, command
+from azure_rotator.config import DISPATCHERS, ROWS
 from azure_rotator.domain.errors import Problem, RotatorError, rejection
 from azure_rotator.telemetry import FORMATS
 
@@ -31,6 +32,13 @@ ADDRESS_VARIABLE = "AZURE_ROTATOR_METRICS_ADDRESS"
     flags=[
         Flag("--once", "once", switch=True, about="rotate what is due now, and end: for cron and jobs"),
         Flag("--workers", "workers", metavar="NUMBER", about=f"how many operations at once (default {_WORKERS})"),
+        Flag(
+            "--dispatcher",
+            "dispatcher",
+            metavar="|".join(DISPATCHERS),
+            about=f"who runs what is due: each process by itself, or the workers of a job queue in the store's "
+            f"PostgreSQL database, which takes the extra procrastinate; also AZURE_ROTATOR_DISPATCHER (default {ROWS})",
+        ),
         Flag("--poll", "poll", metavar="SECONDS", about=f"how often to look when nothing is due ({_POLL_SECONDS:g})"),
         Flag(
             "--metrics-port",
@@ -55,6 +63,7 @@ def run(
     /,
     once: str | None,
     workers: str | None,
+    dispatcher: str | None,
     poll: str | None,
     metrics_port: str | None,
     metrics_address: str | None,
@@ -64,11 +73,15 @@ def run(
     problems: list[Problem] = []
     threads, every = _checked(workers, poll, problems)
     metrics_at = _metrics_at(metrics_port, metrics_address, problems, only_once=only_once)
+    if dispatcher not in {None, *DISPATCHERS}:
+        problems.append(_invalid("dispatcher", f"--dispatcher is none of: {', '.join(DISPATCHERS)}"))
     if log_format not in {None, *FORMATS}:
         problems.append(_invalid("log_format", f"--log-format is none of {', '.join(FORMATS)}"))
     if problems:
         raise rejection(problems)
-    opened = call.scheduler(workers=threads, poll=every, metrics_at=metrics_at, log_format=log_format)
+    opened = call.scheduler(
+        workers=threads, poll=every, dispatcher=dispatcher, metrics_at=metrics_at, log_format=log_format
+    )
     with opened as scheduler, _stopped_by_signals(scheduler):
         if not only_once:
             scheduler.run()

@@ -30,8 +30,15 @@ class RowsDispatcher:
             return len(self._in_hand)
 
     @property
+    def waiting(self) -> int:
+        return 0
+
+    @property
     def room(self) -> int:
         return self._workers - self.in_hand
+
+    def look(self) -> None:
+        """Nobody else takes anything from these threads, or gives them any."""
 
     def submit(self, rotation_ids: Sequence[str]) -> None:
         for rotation_id in rotation_ids:

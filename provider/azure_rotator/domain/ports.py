@@ -1285,21 +1285,38 @@ class Dispatcher(Protocol):
 
     @property
     def in_hand(self) -> int:
-        """How many operations are being worked on, as far as this process knows."""
+        """How many operations this process works on."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """How many that were submitted wait for a worker, of this process or another one, since the last look."""
         ...
 
     @property
     def room(self) -> int:
-        """How many more it takes now."""
+        """How many more it takes, since the last look."""
+        ...
+
+    def look(self) -> None:
+        """Find out what others have done meanwhile.
+
+        Raises:
+            Unavailable: ``StoreUnavailable``, what it keeps its work in does not answer.
+        """
         ...
 
     def submit(self, rotation_ids: Sequence[str]) -> None:
         """Have these worked on; what there is no room for, or is in hand already, is left out: the rows are the truth,
-        and it is named again."""
+        and it is named again.
+
+        Raises:
+            Unavailable: As ``look``.
+        """
         ...
 
     def close(self) -> None:
-        """Take no more, and return when nothing is in hand."""
+        """Take no more, and return when this process works on nothing; what waits is left to others."""
         ...
 
 

@@ -174,16 +174,15 @@ class Scheduler:
             if not rang:
                 self._forget_left()
             try:
-                saturated = self._tick()
+                self._tick()
                 failures = 0
                 self._beat(None)
             except RotatorError as failed:
                 failures += 1
-                saturated = False
                 self._beat(failed)
                 self._observer.tell("store not usable", code=failed.code, message=failed.message, hint=failed.hint)
             pause = self._poll * min(2**failures, _LONGEST_PAUSE // self._poll or 1)
-            rang = self._bell.wait(None if saturated else pause.total_seconds())
+            rang = self._bell.wait(pause.total_seconds())
         self._dispatcher.close()
 
     def _beat(self, error: RotatorError | None) -> None:
@@ -218,8 +217,8 @@ class Scheduler:
             self._bell.clear()
             self._engine.reminders.tell_due()
             self._tick()
-            if self._dispatcher.in_hand:
-                self._bell.wait()
+            if self._dispatcher.in_hand or self._dispatcher.waiting:
+                self._bell.wait(self._poll.total_seconds())  # another process may end it, which rings nothing here
             elif not self._wait_for_proofs():
                 break
         self._dispatcher.close()
@@ -233,19 +232,18 @@ class Scheduler:
         self._stopping.set()
         self._bell.set()
 
-    def _tick(self) -> bool:
-        """Returns: whether there is no room, so that the next look has to wait for a worker."""
+    def _tick(self) -> None:
         self._engine.planner.follow_zones()
         planned = self._engine.planner.plan_due()
+        self._dispatcher.look()
         room = self._dispatcher.room
-        in_hand = self._dispatcher.in_hand
+        taken = self._dispatcher.in_hand + self._dispatcher.waiting
         with self._lock:
             self.served.planned += planned
             left = self._left | self._broken
         if room:
-            found = self._engine.planner.due(room + in_hand + len(left))
+            found = self._engine.planner.due(room + taken + len(left))
             self._dispatcher.submit([rotation_id for rotation_id in found if rotation_id not in left])
-        return self._dispatcher.room == 0
 
     def _wait_for_proofs(self) -> bool:
         """Returns: whether something of what this process began goes on soon, and is due now."""
@@ -263,6 +261,9 @@ class Scheduler:
 
     def _run_one(self, rotation_id: str) -> None:
         """One operation, on a thread of the dispatcher."""
+        with self._lock:
+            if rotation_id in self._broken:  # another process that does not know yet has named it
+                return
         try:
             outcome = self._engine.runner.run(rotation_id, stopping=self._stopping.is_set)
         except RotatorError as failed:

@@ -36,7 +36,19 @@ _SCHEMA_LOCK = 0x726F7461746F72
 
 
 def connector(location: Location, busy_seconds: float) -> Callable[[], Driver]:
-    """A function that connects.
+    """A function that connects; arguments and errors are those of ``settings``."""
+    given = settings(location, busy_seconds)
+    import psycopg
+
+    def connect() -> Driver:
+        # No prepared statements: a pooler in between may hand the next transaction to another session.
+        return psycopg.connect(**given, prepare_threshold=None)  # type: ignore[arg-type]
+
+    return connect
+
+
+def settings(location: Location, busy_seconds: float) -> dict[str, str]:
+    """What libpq is told, with the password.
 
     Args:
         busy_seconds: How long a statement waits for another transaction's lock.
@@ -60,15 +72,9 @@ def connector(location: Location, busy_seconds: float) -> Callable[[], Driver]:
         given = {name: str(value) for name, value in conninfo_to_dict(location.url or "").items()}
     except psycopg.ProgrammingError:
         raise refused("has an option that PostgreSQL's client does not know") from None
-    settings = {**_DEFAULTS, **given}
     # What the person set comes last, and so wins.
-    settings["options"] = " ".join([*_session(busy_seconds), given.get("options", "")]).rstrip()
-
-    def connect() -> Driver:
-        # No prepared statements: a pooler in between may hand the next transaction to another session.
-        return psycopg.connect(**settings, prepare_threshold=None)  # type: ignore[arg-type]
-
-    return connect
+    options = " ".join([*_session(busy_seconds), given.get("options", "")]).rstrip()
+    return {**_DEFAULTS, **given, "options": options}
 
 
 def lock_schema(connection: Connection) -> None:
