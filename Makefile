@@ -9,10 +9,12 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 export PYTHON ?=
 # More arguments for pytest, e.g. make test ARGS='-k schedule -x'
 ARGS ?=
-# The crash campaign: how many kills, on which database (sqlite, postgresql or both), and the first campaign's seed.
+# The crash campaign: how many kills, on which database (sqlite, postgresql or both), and the first campaign's seed;
+# who runs what is due (rows; on PostgreSQL alone also procrastinate, or both at once).
 N ?= 1000
 SEED ?= 1
 DATABASE ?= both
+DISPATCHER ?= rows
 
 # What we start many times shall be compiled once.
 unexport PYTHONDONTWRITEBYTECODE
@@ -38,7 +40,7 @@ test-full: $(VENV) ## The slow tests (under 45 minutes)
 	@tools/run-tests full -n auto --dist loadgroup -m full $(ARGS)
 
 crash: $(VENV) ## Kill N processes, wherever they are, and look what is left: make crash N=5000 SEED=1000 DATABASE=sqlite
-	@$(BIN)/python -m tests.crash --kills $(N) --seed $(SEED) --database $(DATABASE)
+	@$(BIN)/python -m tests.crash --kills $(N) --seed $(SEED) --database $(DATABASE) --dispatcher $(DISPATCHER)
 
 soak: $(VENV) ## Three years of 2,000 items, with kills and downtimes: each due date served once, or caught up once
 	@$(BIN)/python -m tests.soak --database $(DATABASE)

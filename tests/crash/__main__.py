@@ -1,4 +1,4 @@
-"""The crash campaign: ``make crash N=… SEED=… DATABASE=…``, or ``python -m tests.crash``.
+"""The crash campaign: ``make crash N=… SEED=… DATABASE=… DISPATCHER=…``, or ``python -m tests.crash``.
 
 Real processes are killed with SIGKILL at random instants, at commits and inside Azure calls; somebody takes over; what
 the store says is held against what is true in Azure. Exits 1 when a credential was lost, orphaned or stuck, when a
@@ -16,6 +16,7 @@ import sys
 import time
 from contextlib import ExitStack
 
+from azure_rotator.config import PROCRASTINATE, ROWS
 from azure_sandbox.testing import Sandbox
 from tests.crash.campaign import Outcome
 from tests.crash.estate import Lab
@@ -26,6 +27,7 @@ from tests.crash.tally import Tally, told
 from tests.plugins.postgres import serving
 
 DATABASES = {"sqlite": ("sqlite",), "postgresql": ("postgresql",), "both": ("sqlite", "postgresql")}
+DISPATCHERS = {ROWS: (ROWS,), PROCRASTINATE: (PROCRASTINATE,), "both": (PROCRASTINATE, ROWS)}
 _TOLD_EVERY = 500
 
 
@@ -37,7 +39,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first campaign; one more for each next one (1)")
     parser.add_argument("--database", choices=DATABASES, default="both", help="where the stores are (both)")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help=f"campaigns side by side ({AT_ONCE})")
+    parser.add_argument(
+        "--dispatcher",
+        choices=DISPATCHERS,
+        default=ROWS,
+        help=f"of the schedulers among the processes; on SQLite there is only {ROWS} ({ROWS})",
+    )
     chosen = parser.parse_args()
+    if chosen.dispatcher != ROWS and chosen.database != "postgresql":
+        parser.error(f"--dispatcher {chosen.dispatcher} takes --database postgresql")
     passed = True
     for database in DATABASES[chosen.database]:
         tally, in_time = _campaigns(database, chosen)
@@ -77,6 +87,7 @@ def _campaigns(database: str, chosen: argparse.Namespace) -> tuple[Tally, bool]:
                 seed=chosen.seed,
                 database=database,
                 at_once=chosen.at_once,
+                dispatchers=DISPATCHERS[chosen.dispatcher],
                 heard=heard,
                 tally=tally,
             )

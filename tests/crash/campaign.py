@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
+from azure_rotator.config import ROWS
 from azure_sandbox.testing import FaultHandle
-from tests.crash.estate import Lab, let_go, reconcile
+from tests.crash.estate import Lab, let_go, reconcile, schedule
 from tests.crash.invariants import Inspector, Violation
 from tests.crash.jobs import Call
 from tests.crash.kills import Commit, Request, complaints_about, wait_until_inside
@@ -77,10 +79,18 @@ class Campaign:
         spans: Seconds between claim and end, by operation, as learnt from those that came to their end; shared by the
             campaigns of a run.
         sabotage: Ports that are broken on purpose, in all that are killed.
+        dispatchers: Of schedulers, one after the other.
     """
 
     def __init__(
-        self, lab: Lab, plan: Plan, *, database: str, spans: dict[str, float], sabotage: Sequence[str] = ()
+        self,
+        lab: Lab,
+        plan: Plan,
+        *,
+        database: str,
+        spans: dict[str, float],
+        sabotage: Sequence[str] = (),
+        dispatchers: Sequence[str] = (ROWS,),
     ) -> None:
         kind = KINDS[plan.kind]
         self._lab = lab
@@ -88,6 +98,7 @@ class Campaign:
         self._kind = kind
         self._spans = spans
         self._sabotage = tuple(sabotage)
+        self._dispatchers = itertools.cycle(dispatchers)
         self._estate = lab.estate(database=database, apart=kind.apart)
         if kind.account:
             assert self._estate.account.name  # it is there by now, and the Target names it
@@ -125,6 +136,10 @@ class Campaign:
         if act.deed not in (*self._kind.first, self._kind.again) and not estate.has_item():
             estate.run(*self._kind.first[0].operation.calls(estate), brief=True).ok()  # it was undone
         operation.spoil(estate)
+        if act.scheduled:
+            operation = replace(operation, calls=lambda _: [schedule(next(self._dispatchers))])
+            act = replace(act, deed=replace(act.deed, operation=operation))
+            estate.make_due()
         lasting = operation.faults(estate)
         passing = [self._fault(fault.request, **fault.spec) for fault in act.faults]
         faulty = bool(lasting or passing or self._plan.lag)

@@ -12,13 +12,20 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import update
+
+from azure_rotator.config import PROCRASTINATE, ROWS
 from azure_rotator.domain.grants import PASSWORDS
+from azure_rotator.store.connect import Database
+from azure_rotator.store.location import locate
+from azure_rotator.store.tables import items
 from azure_sandbox.testing import AccountInfo, ApplicationInfo, Control, FaultHandle, JournalEntry, Sandbox, UserInfo
 from tests.crash.invariants import Inspector
 from tests.crash.jobs import Answer, Call, Job
@@ -36,6 +43,8 @@ _RECENT = 300
 _FEW = 60
 _LONGEST_PAUSE_SECONDS = 7 * 3600.0
 _MOMENT_SECONDS = 1.0
+# The clock is everybody's, and moved by days: nothing becomes due by itself.
+_LONGEST_INTERVAL = 365
 
 
 class Lab:
@@ -70,7 +79,7 @@ class Lab:
     def _empty_on_server(self) -> Store:
         made = ServerStore.make(self._folder(), self._server())
         warming = Estate(self, self._folder(), made.copy(self._folder()))
-        self.nursery.warm(warming.job(warming.make_target(), modules=True))
+        self.nursery.warm(warming.job(warming.make_target(), schedule(PROCRASTINATE), modules=True))
         warming.remove()
         return made
 
@@ -93,6 +102,7 @@ class Lab:
             estate.make_target(),
             estate.create(revoke_after=AT_ONCE),
             rotate(),
+            schedule(),
             Call(use="reconcile"),
             Call(use="secrets.delete", options={"name": ITEM}),
             # What the other kinds import.
@@ -200,6 +210,19 @@ class Estate:
     def alive(self) -> set[str]:
         """All keyIds of the workload that were not removed."""
         return {s.key_id for s in self.lab.control.secrets(self.app_id) if s.is_alive}
+
+    def make_due(self) -> None:
+        """The item's schedule runs, and its time has come."""
+        at = self.lab.control.now() - timedelta(seconds=_MOMENT_SECONDS)
+        with closing(Database(locate(self.store.url))) as database, database.writing() as connection:
+            connection.execute(
+                update(items).values(
+                    auto_rotate=True,
+                    rotation_interval=_LONGEST_INTERVAL,
+                    next_rotation_at=at.replace(microsecond=0),
+                    scheduled_for=None,
+                )
+            )
 
     def secrets(self) -> list[str]:
         """Every clear value of this estate that was ever told to anybody."""
@@ -345,6 +368,11 @@ def _recent(control: Control, operation: str | None) -> Sequence[JournalEntry]:
 
 def rotate(**options: Any) -> Call:
     return Call(use="secrets.rotate", options={"name": ITEM} | options)
+
+
+def schedule(dispatcher: str = ROWS) -> Call:
+    """A scheduler that ends when nothing is due."""
+    return Call(use="scheduler", options={"dispatcher": dispatcher})
 
 
 def delete(**options: Any) -> Call:

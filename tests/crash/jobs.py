@@ -15,7 +15,8 @@ class Call:
     """One call of the engine.
 
     Args:
-        use: Its name: ``reconcile``, or ``targets.create``, ``secrets.rotate``, …
+        use: Its name: ``reconcile``, or ``targets.create``, ``secrets.rotate``, …; ``scheduler``: what is due is run,
+            with the dispatcher of the options.
         arguments: The one positional argument that creates and updates take.
         options: By keyword.
     """

@@ -10,7 +10,7 @@ instant meets is not in the plan, so a red campaign is repeated by its seed and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -35,7 +35,8 @@ PROVE_KEY = "blob.getServiceProperties"
 SET = "graph.updateUser"
 CHANGE = "graph.changePassword"
 
-_BEGIN = ("insert_rotation", "hasten", "claim")
+_BY_HAND = ("insert_rotation", "hasten")
+_BEGIN = (*_BY_HAND, "claim")
 _CHANGE = ("claim", "begin_minting", "store_pending", "record_proof", "publish")
 _MINTS = (*_CHANGE, "record_proof", "store_pending", "begin_minting")
 _RETIRES = ("begin_retiring", "finish_retiring", "release")
@@ -57,12 +58,17 @@ FAULTS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deed:
-    """An operation, and where it may be killed: in which of the store's methods, in which requests to Azure."""
+    """An operation, and where it may be killed: in which of the store's methods, in which requests to Azure.
+
+    Args:
+        schedulable: A scheduler does the same when the item is due.
+    """
 
     operation: Operation
     methods: Sequence[str]
     requests: Sequence[str]
     weight: int = 1
+    schedulable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,17 +117,19 @@ class Act:
         blows: Where each process is killed: the one that runs the operation, then those that take over.
         takeovers: Who comes after each kill.
         faults: What is wrong in Azure till the last one has taken over.
+        scheduled: It is done by schedulers, because the item is due, and not because somebody asks.
     """
 
     deed: Deed
     blows: Sequence[Blow]
     takeovers: Sequence[str]
     faults: Sequence[Fault] = ()
+    scheduled: bool = False
 
     def __str__(self) -> str:
         told = [f"killed {blow}, then {takeover}" for blow, takeover in zip(self.blows, self.takeovers, strict=True)]
         wrong = f" [{', '.join(map(str, self.faults))}]" if self.faults else ""
-        return f"{self.deed.operation.name}{wrong}: {'; '.join(told)}"
+        return f"{self.deed.operation.name}{', scheduled' * self.scheduled}{wrong}: {'; '.join(told)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,10 +155,17 @@ class Plan:
 
 
 def _deed(
-    name: str, calls: Any, methods: Sequence[str], requests: Sequence[str], *, weight: int = 1, **how: Any
+    name: str,
+    calls: Any,
+    methods: Sequence[str],
+    requests: Sequence[str],
+    *,
+    weight: int = 1,
+    schedulable: bool = False,
+    **how: Any,
 ) -> Deed:
     operation = Operation(name=name, calls=calls, **how)
-    return Deed(operation=operation, methods=methods, requests=requests, weight=weight)
+    return Deed(operation=operation, methods=methods, requests=requests, weight=weight, schedulable=schedulable)
 
 
 def _adopt_another(estate: Estate) -> Sequence[Call]:
@@ -167,14 +182,16 @@ _GONE = frozenset({None, "ItemNotFound"})
 _NO_VERSION = frozenset({None, "VersionNotFound", "VersionIsCurrent"})
 _NO_PROOF_TIME = {"proof_deadline": 0.0}
 
-ROTATE = _deed("rotate", lambda e: [rotate()], (*_BEGIN, *_MINTS, *_RETIRES), _ROTATES, weight=4)
+_ASKED: Any = lambda e: [rotate()]  # noqa: E731 - a default beside its siblings
+ROTATE = _deed("rotate", _ASKED, (*_BEGIN, *_MINTS, *_RETIRES), _ROTATES, weight=4, schedulable=True)
 REVOKE_NOW = _deed("rotate, revoke now", lambda e: [rotate(revoke_now=True)], (*_MINTS, *_RETIRES), (ADD, REMOVE, READ))
 REFUSED = _deed(
     "rotate, refused",
-    lambda e: [rotate()],
+    _ASKED,
     ("store_pending", "fail", "drop_abandoned", "extend"),
     (ADD, REMOVE, TOKEN),
     weight=2,
+    schedulable=True,
     faults=refuse_new_secrets,
     passing=True,
     repeated=_REFUSED,
@@ -227,7 +244,7 @@ ADOPT_BY_ITSELF = _deed(
 )
 _TAKE_OVER = ("insert_item", "write_audit")
 _KEYS = (LIST_KEYS, LOOK, LOOK, REGENERATE, REGENERATE, PROVE_KEY, PROVE_KEY)
-ROTATE_KEY = _deed("rotate", lambda e: [rotate()], (*_BEGIN, *_MINTS, "finish_retiring"), _KEYS)
+ROTATE_KEY = _deed("rotate", _ASKED, (*_BEGIN, *_MINTS, "finish_retiring"), _KEYS, schedulable=True)
 _ROTATE_PASSWORD = (*_BEGIN, *_MINTS, "finish_retiring")
 DELETE_ROW = _deed("delete", lambda e: [delete()], ("begin_delete", "claim", "drop_item"), (TOKEN,), repeated=_GONE)
 
@@ -273,7 +290,7 @@ KINDS: Mapping[str, Kind] = {
     "password": Kind(
         weight=3,
         first=(_deed("take over", lambda e: [e.create_password()], _TAKE_OVER, (TOKEN,)),),
-        deeds=(_deed("set", lambda e: [rotate()], _ROTATE_PASSWORD, (SET,)),),
+        deeds=(_deed("set", _ASKED, _ROTATE_PASSWORD, (SET,), schedulable=True),),
         last=DELETE_ROW,
         older="0002",
     ),
@@ -287,7 +304,7 @@ KINDS: Mapping[str, Kind] = {
                 (TOKEN,),
             ),
         ),
-        deeds=(_deed("change", lambda e: [rotate()], _ROTATE_PASSWORD, (CHANGE,)),),
+        deeds=(_deed("change", _ASKED, _ROTATE_PASSWORD, (CHANGE,), schedulable=True),),
         last=DELETE_ROW,
         older="0002",
     ),
@@ -311,7 +328,19 @@ def plan(seed: int) -> Plan:
         if kind.again is not None and chance.random() < 0.5:
             deeds.append(kind.again)
     lag = name == "api-key" and chance.random() < 0.15
-    return Plan(seed=seed, kind=name, acts=[_act(chance, deed) for deed in deeds], lag=lag)
+    acts = [_act(chance, deed) for deed in deeds]
+    return Plan(seed=seed, kind=name, acts=[_scheduled(act) if chance.random() < 0.6 else act for act in acts], lag=lag)
+
+
+def _scheduled(act: Act) -> Act:
+    """The same, done by schedulers, where they do it at all: who begins a rotation there commits something else."""
+    if not act.deed.schedulable:
+        return act
+    blows = [
+        replace(blow, method="plan") if isinstance(blow, Commit) and blow.method in _BY_HAND else blow
+        for blow in act.blows
+    ]
+    return replace(act, blows=blows, scheduled=True)
 
 
 def _act(chance: Random, deed: Deed) -> Act:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
+from azure_rotator.config import ROWS
 from tests.crash.campaign import Campaign, Outcome
 from tests.crash.estate import Lab
 from tests.crash.plans import AIMED_AT, plan
@@ -22,6 +23,7 @@ def run(
     database: str,
     at_once: int = AT_ONCE,
     sabotage: Sequence[str] = (),
+    dispatchers: Sequence[str] = (ROWS,),
     until_red: bool = False,
     heard: Callable[[Outcome, Tally], None] = lambda outcome, tally: None,
     tally: Tally | None = None,
@@ -32,6 +34,7 @@ def run(
         kills: How many at least; a campaign is lived to its end, so that there are a few more.
         seed: Of the first campaign; the others follow.
         sabotage: Names of ``tests.crash.sabotage.PORTS``, for all that are killed.
+        dispatchers: Of schedulers, one after the other in each life.
         until_red: Begin no more after the first broken promise.
         heard: Told of each that has ended.
         tally: Where to count; the caller's own still holds what there is when Ctrl-C ends the run.
@@ -46,7 +49,9 @@ def run(
                 enough = tally.kills + sum(going.values()) >= kills or (until_red and tally.red)
                 if not enough and len(going) < at_once:
                     planned = plan(next(seeds))
-                    campaign = Campaign(lab, planned, database=database, spans=spans, sabotage=sabotage)
+                    campaign = Campaign(
+                        lab, planned, database=database, spans=spans, sabotage=sabotage, dispatchers=dispatchers
+                    )
                     going[pool.submit(campaign.live)] = planned.kills
                 elif going:
                     _count(going, tally, heard)

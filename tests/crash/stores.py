@@ -7,17 +7,17 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
 
-from azure_rotator.config import Settings
+from azure_rotator.config import PROCRASTINATE, Settings
 from azure_rotator.crypto.keyring import create_key_file, make_key
 from azure_rotator.domain.ports import Sealer, UnitOfWork
 from azure_rotator.store.opening import peek
-from azure_rotator.wiring import SystemEntropy, open_store
+from azure_rotator.wiring import SystemEntropy, make_queue, open_store
 
 LEASE_SECONDS = 0.3
 _PATIENCE_SECONDS = 30.0
@@ -160,6 +160,7 @@ class ServerStore(Store):
         key_file = made.settings().key_file
         create_key_file(key_file, make_key(SystemEntropy()), store_folder=None)
         open_store(made.settings(), SystemEntropy())[0].close()
+        make_queue(replace(made.settings(), dispatcher=PROCRASTINATE))
         return made
 
     @property

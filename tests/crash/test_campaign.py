@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
+from azure_rotator.config import PROCRASTINATE, ROWS
 from tests.crash.campaign import Hit, Outcome
 from tests.crash.estate import AT_ONCE, Estate, Lab, reconcile, rotate
 from tests.crash.invariants import Kind, Violation
@@ -24,9 +26,19 @@ EVERYDAY_SEED = 1
 
 
 @row("AK-23", "F05")
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_killed_wherever_it_may_be_nothing_is_lost_orphaned_touched_or_stuck(lab: Lab, database: str) -> None:
-    tally = run(lab, kills=KILLS, seed=EVERYDAY_SEED, database=database)
+@pytest.mark.parametrize(
+    ("database", "dispatchers"),
+    [
+        pytest.param("sqlite", (ROWS,), id="sqlite"),
+        pytest.param("postgresql", (ROWS,), id="postgresql"),
+        pytest.param("postgresql", (PROCRASTINATE,), marks=pytest.mark.full, id="procrastinate"),
+        pytest.param("postgresql", (PROCRASTINATE, ROWS), marks=pytest.mark.full, id="both"),
+    ],
+)
+def test_killed_wherever_it_may_be_nothing_is_lost_orphaned_touched_or_stuck(
+    lab: Lab, database: str, dispatchers: Sequence[str]
+) -> None:
+    tally = run(lab, kills=KILLS, seed=EVERYDAY_SEED, database=database, dispatchers=dispatchers)
     print("\n".join(tally.lines()))
     assert tally.kills >= KILLS
     assert tally.passed, "\n".join(map(told, tally.red))
@@ -85,6 +97,7 @@ def test_plans_have_every_kind_takeover_call_and_kind_of_point() -> None:
     assert {type(blow) for blow in blows} == {Commit, Request, Instant}
     assert {blow.operation for blow in blows if isinstance(blow, Request)} > set(AIMED_AT)
     assert {fault.name for act in acts for fault in act.faults}
+    assert {act.scheduled for act in acts if act.deed.schedulable} == {True, False}
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------

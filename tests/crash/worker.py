@@ -17,19 +17,24 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, event
+from sqlalchemy import Engine as Database
 from sqlalchemy.pool import Pool
 
 from azure_rotator.cloud import ArmStorageKeys, EntraLogin, EntraUsers, GraphDirectory
 from azure_rotator.cloud import close as close_cloud
+from azure_rotator.config import Settings
 from azure_rotator.domain.errors import RotatorError, Unavailable
-from azure_rotator.domain.ports import Directory, StorageKeys, UnitOfWork, Unwatched, Users
+from azure_rotator.domain.ports import Clock, Directory, Observer, StorageKeys, UnitOfWork, Unwatched, Users
 from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.context import Limits
-from azure_rotator.wiring import SystemEntropy, make_engine, open_store
+from azure_rotator.engine.service import Engine
+from azure_rotator.scheduler.loop import Scheduler
+from azure_rotator.wiring import SystemEntropy, dispatcher_maker, make_engine, open_store
 from azure_sandbox.testing import Control
 from tests.crash import sabotage
 from tests.crash.jobs import Call, Job, Result
@@ -42,6 +47,8 @@ STDERR = "stderr"
 LOG = "debug.log"
 MODULES = "modules.json"
 _BLINK_SECONDS = 0.005
+_POLL = timedelta(seconds=0.05)
+_HEARTBEAT = "azure-rotator-heartbeat"
 # The store's methods that write nothing; ``close`` ends it. Every other one of the port writes.
 READS = frozenset(
     {
@@ -132,7 +139,8 @@ def work(job: Job) -> None:
         who="crash",
         limits=_limits(job),
     )
-    results = [_called(engine, call) for call in job.calls]
+    serve = partial(_served, engine, store.settings(job.lease_seconds), clock, ports.observer)
+    results = [serve(call) if call.use == "scheduler" else _called(engine, call) for call in job.calls]
     uow.close()
     close_cloud()
     if not job.brief:
@@ -157,6 +165,13 @@ def _called(engine: object, call: Call) -> Result:
     except RotatorError as error:
         return Result(code=error.code, message=error.message)
     return Result(facts=answer.facts() if hasattr(answer, "facts") else None)
+
+
+def _served(engine: Engine, settings: Settings, clock: Clock, observer: Observer, call: Call) -> Result:
+    """A scheduler with one worker, as a process of its own has it."""
+    make = dispatcher_maker(replace(settings, **call.options), store_id=engine.store_id, workers=1, poll=_POLL)
+    served = Scheduler(engine, make, clock=clock, observer=observer, poll=_POLL).once()
+    return Result(facts={"planned": served.planned, "failed": dict(served.failed)})
 
 
 def _limits(job: Job) -> Limits:
@@ -185,20 +200,20 @@ def _fill_disk(uow: UnitOfWork, pages: int) -> None:
 class Trap:
     """What happens to the process at the store's commits and calls: killed, stopped, or told that the disk is full.
 
-    Counts the commits of the process's own thread; heartbeats come when they come and are not counted. *Inside* a
+    Counts the commits of the process's own thread and of a scheduler's worker, of which only one does something at a
+    time; heartbeats come when they come and are not counted. *Inside* a
     commit everything is written and nothing committed, with the lock held; *after* it the caller does not know yet.
     """
 
     def __init__(self, job: Job) -> None:
         self.commits: list[str] = []
         self._job = job
-        self._method = "open_store"
+        self._here = _Here()
         self._writes = 0
         self._stopped = False
-        self._fallen = False
         self._rung = False
         self._beating = threading.Lock()
-        event.listen(Engine, "commit", self._commit)
+        event.listen(Database, "commit", self._commit)
         event.listen(Pool, "checkin", self._checkin)
 
     def watched(self, uow: UnitOfWork) -> UnitOfWork:
@@ -206,10 +221,10 @@ class Trap:
         return cast(UnitOfWork, _Watched(uow, self))
 
     def calling(self, name: str, method: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        if threading.current_thread() is not threading.main_thread():
+        if _is_heartbeat():
             with self._beating:
                 return method(*args, **kwargs)
-        self._method = name
+        self._here.method = name
         if name == self._job.stop_before and not self._stopped:
             self._stopped = True
             with self._beating:  # not in the middle of a heartbeat: it would keep the database's lock
@@ -226,21 +241,33 @@ class Trap:
 
     def _commit(self, connection: Connection) -> None:
         reads = connection.get_execution_options().get("azure_rotator_reads", False)
-        if reads or threading.current_thread() is not threading.main_thread():
+        if reads or _is_heartbeat():
             return
-        self.commits.append(self._method)
-        if self._method == self._job.kill_after:
-            self._fallen = True
+        method = self._here.method
+        self.commits.append(method)
+        if method == self._job.kill_after:
+            self._here.fallen = True
         wanted = self._job.kill_method
-        number = len(self.commits) if not wanted else self.commits.count(wanted) * (self._method == wanted)
+        number = len(self.commits) if not wanted else self.commits.count(wanted) * (method == wanted)
         if number == self._job.kill_at:
             if self._job.inside:
                 _die()
-            self._fallen = True
+            self._here.fallen = True
 
     def _checkin(self, connection: object, record: object) -> None:
-        if self._fallen and threading.current_thread() is threading.main_thread():
+        if self._here.fallen and not _is_heartbeat():
             _die()
+
+
+class _Here(threading.local):
+    """What a thread is at: its method of the store, and whether it dies when it has given its connection back."""
+
+    method = "open_store"
+    fallen = False
+
+
+def _is_heartbeat() -> bool:
+    return threading.current_thread().name == _HEARTBEAT
 
 
 class _Watched:
