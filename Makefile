@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv/.bootstrapped
 BIN := .venv/bin
 
-.PHONY: help up down test test-full check crash soak load bench bench-quick docs
+.PHONY: help up down test test-full check crash soak idle load bench bench-quick docs
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ soak: $(VENV) ## Three years of 2,000 items, with kills and downtimes: each due 
 
 load: $(VENV) ## 10,000 items due within a minute, three schedulers on PostgreSQL, two of them killed: start delays, rate
 	@$(BIN)/python -m tests.load
+
+idle: $(VENV) ## What a scheduler costs that has nothing to do, with 1,000 to 1,000,000 items
+	@$(BIN)/python -m tests.idle --database $(DATABASE)
 
 check: $(VENV) ## Lint, format, types, layers, acceptance rows, lock, our own rules
 	$(BIN)/ruff check

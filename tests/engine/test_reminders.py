@@ -287,12 +287,12 @@ def test_a_disabled_item_that_is_parked_is_quiet(world: World, control: Control)
 
 
 def test_everything_is_looked_at_once_an_hour_by_one_of_all_processes(world: World):
-    """What is due each second is asked by an index; the whole store is read by one process, once in an hour."""
+    """What is due each second is asked by an index; what else there is to tell, by one process once in an hour."""
     world.create()
     looked: list[str] = []
     replicas = [world.process(who=name) for name in ("one", "two")]
     for replica in replicas:
-        replica.store.before["standings"] = lambda *_, **__: looked.append("looked")
+        replica.store.before["to_tell"] = lambda *_, **__: looked.append("looked")
     for _ in range(24):
         for replica in replicas:
             replica.engine.reminders.tell_due()

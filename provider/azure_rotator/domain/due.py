@@ -135,9 +135,9 @@ def due_at(
     )
 
 
-def due_by_present_rules(item: RotatedSecret, current: Version | None) -> datetime | None:
-    """Where the item's due instant lies if the rules of its zone are others than when it was stored: at the same hour
-    of the wall clock. One that no hour decided stays.
+def hour_by_present_rules(item: RotatedSecret) -> datetime | None:
+    """The item's hour of the wall clock that is nearest to its due instant: another instant where the rules of its zone
+    are others than when it was stored, and where no hour decided it.
 
     Raises:
         Rejected: ``TimeZoneInvalid``: this machine does not know the item's zone.
@@ -145,8 +145,18 @@ def due_by_present_rules(item: RotatedSecret, current: Version | None) -> dateti
     due = item.next_rotation_at
     if due is None or item.rotation_hour is None:
         return due
-    near = nearest_hour(due, item.rotation_hour, zone_named(item.time_zone))
-    if near == due:
+    return nearest_hour(due, item.rotation_hour, zone_named(item.time_zone))
+
+
+def due_by_present_rules(item: RotatedSecret, current: Version | None) -> datetime | None:
+    """Where the item's due instant lies if the rules of its zone are others than when it was stored: at the same hour
+    of the wall clock. One that no hour decided stays.
+
+    Raises:
+        Rejected: ``TimeZoneInvalid``: this machine does not know the item's zone.
+    """
+    due, near = item.next_rotation_at, hour_by_present_rules(item)
+    if due is None or near == due:
         return due
     counted = due_at(
         item,

@@ -8,10 +8,15 @@ backup), is somebody else's credential: listed as such, never removed (features 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
 
 from azure_rotator.domain.model import Rotation, RotationState
 from azure_rotator.domain.names import Stamp, parse_stamp
 from azure_rotator.domain.ports import PasswordCredential
+
+SWEPT_AFTER = timedelta(days=1)
+"""An application is looked at for orphans so long after somebody began to work on it. Where nobody has, there are none
+that were not there at the last look."""
 
 # An operation in one of these may be about to store what it minted: its own recovery decides, nobody else.
 _MINTING = frozenset({RotationState.PLANNED, RotationState.MINTING, RotationState.MINTED, RotationState.PROVING})

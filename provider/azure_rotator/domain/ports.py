@@ -642,8 +642,8 @@ class UnitOfWork(Protocol):
         """By name: ``creating``, ``active`` or ``deleting`` ones (one at most). By id: any."""
         ...
 
-    def list_items(self, *, target_id: str | None = None) -> Sequence[RotatedSecret]:
-        """All, in any state, by name."""
+    def list_items(self, *, target_id: str | None = None, app_id: str | None = None) -> Sequence[RotatedSecret]:
+        """All, in any state, by name; those of a Target, or of an application."""
         ...
 
     def standings(self, *, prefix: str = "", after: str = "", limit: int = 1_000) -> Sequence[Standing]:
@@ -653,6 +653,18 @@ class UnitOfWork(Protocol):
 
     def census(self, now: datetime) -> Census:
         """The store in numbers at ``now``: one snapshot, a few statements, however many items there are."""
+        ...
+
+    def to_tell(
+        self, *, ends_until: datetime, neglected_since: datetime | None, after: str = "", limit: int
+    ) -> Sequence[str]:
+        """Ids of items of which there may be something to tell, in order, the next ones after ``after``: whose present
+        credential ends until then, whose rotation is parked, or who were not rotated or not read since then (None: that
+        is nobody's concern)."""
+        ...
+
+    def standings_of(self, item_ids: Collection[str]) -> Sequence[Standing]:
+        """These items, as ``standings`` has them."""
         ...
 
     def holder(self, holding: str) -> str | None:
@@ -712,8 +724,8 @@ class UnitOfWork(Protocol):
 
     def events(self) -> Sequence[Event]: ...
 
-    def latest_event(self, item_id: str, kinds: Collection[str]) -> Event | None:
-        """The item's newest event of these types."""
+    def latest_events(self, item_ids: Collection[str], kinds: Collection[str]) -> Mapping[str, Event]:
+        """Of each item that has one its newest event of these types, by item id."""
         ...
 
     # forwarders
@@ -870,8 +882,9 @@ class UnitOfWork(Protocol):
         deleted ones what is left."""
         ...
 
-    def due_by_hour(self, after: datetime, until: datetime) -> Sequence[RotatedSecret]:
-        """Items with an hour that are due after the one instant and not after the other."""
+    def due_by_hour(self, since: datetime, until: datetime, *, after: str = "", limit: int) -> Sequence[RotatedSecret]:
+        """Items with an hour that are due from the one instant to the other, by due instant and id; at ``since`` only
+        those after the id ``after``."""
         ...
 
     def move_due(self, item: RotatedSecret, at: datetime) -> bool:
@@ -916,6 +929,17 @@ class UnitOfWork(Protocol):
 
     def take_turn(self, name: str, now: datetime, every: timedelta) -> bool:
         """Whether it is this process that does, at ``now``, what is done once in so long."""
+        ...
+
+    def take_sweeps(self, now: datetime, *, again_at: datetime, limit: int) -> Sequence[str]:
+        """Lanes of applications that are to be looked at for orphans by ``now``, the longest due first. Who gets them
+        looks; they are due again at ``again_at``, unless he has called ``swept`` by then. They are due at first when
+        ``domain.ownership.SWEPT_AFTER`` has passed since an operation made a step in them."""
+        ...
+
+    def swept(self, claim: LaneClaim) -> None:
+        """The lane was looked at, and need not be looked at again before somebody works in it. Nothing happens where
+        the claim is lost."""
         ...
 
     # the fenced state changes of a rotation

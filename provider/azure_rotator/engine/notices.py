@@ -11,6 +11,7 @@ somebody who waits for their end, and raise no notice but the one of the end.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -26,6 +27,7 @@ PARKED = "rotation-parked"
 RECOVERED = "rotation-recovered"
 OVERDUE = "rotation-overdue"
 
+_OUTCOMES = (SUCCESS, FAILURE, RECOVERED)
 _AGAIN_AFTER = timedelta(days=1)
 _QUIET = frozenset({Trigger.CREATE, Trigger.DELETE, Trigger.DELETE_VERSION})
 
@@ -40,7 +42,7 @@ class Notices:
         """Of a failure that is tried again: the first since the item last worked, then one a day."""
         if rotation.trigger in _QUIET:
             return ()
-        latest = self._c.uow.latest_event(item.item_id, (SUCCESS, FAILURE, RECOVERED))
+        latest = self._c.uow.latest_events([item.item_id], _OUTCOMES).get(item.item_id)
         told = latest is not None and latest.event_type == FAILURE
         if told and latest is not None and self._c.clock.now() - latest.occurred_at < _AGAIN_AFTER:
             return ()
@@ -59,21 +61,30 @@ class Notices:
             self._c.event(rotation, item, PARKED, text, None, error.code),
         )
 
-    def lasting(self, standing: Standing) -> tuple[Event, ...]:
-        """Of a rotation that is parked for a day, and of each day more. None of a disabled item: nobody waits for it.
+    def lasting(self, standings: Sequence[Standing]) -> tuple[Event, ...]:
+        """Of rotations that are parked for a day, and of each day more. None of disabled items: nobody waits for them.
 
         Who tries again by himself tells it at an attempt (``failed``).
         """
-        rotation, item = standing.rotation, standing.item
-        if rotation is None or not rotation.parked or rotation.trigger in _QUIET or not item.enabled:
-            return ()
-        latest = self._c.uow.latest_event(item.item_id, (SUCCESS, FAILURE, RECOVERED))
-        if latest is not None and self._c.clock.now() - latest.occurred_at < _AGAIN_AFTER:
-            return ()
+        parked = [
+            (one.rotation, one.item)
+            for one in standings
+            if one.rotation is not None and one.rotation.parked and one.rotation.trigger not in _QUIET
+        ]
+        waited_for = {item.item_id: (rotation, item) for rotation, item in parked if item.enabled}
+        latest = self._c.uow.latest_events(waited_for, _OUTCOMES) if waited_for else {}
+        since = self._c.clock.now() - _AGAIN_AFTER
+        return tuple(
+            self._still_fails(rotation, item, latest.get(item_id))
+            for item_id, (rotation, item) in waited_for.items()
+            if item_id not in latest or latest[item_id].occurred_at <= since
+        )
+
+    def _still_fails(self, rotation: Rotation, item: RotatedSecret, latest: Event | None) -> Event:
         text = f"it still fails, and is parked: {rotation.error_text or rotation.error_code}"
         event = self._c.event(rotation, item, FAILURE, text, None, rotation.error_code)
         # The same for whoever looks at this moment, another one for the next day.
-        return (replace(event, event_id=id_of(FAILURE, rotation.rotation_id, latest.event_id if latest else "")),)
+        return replace(event, event_id=id_of(FAILURE, rotation.rotation_id, latest.event_id if latest else ""))
 
     def overdue(self, rotation: Rotation, item: RotatedSecret) -> Event:
         """Of a rotation that begins late, because nobody looked when it was due."""

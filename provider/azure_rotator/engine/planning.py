@@ -5,11 +5,11 @@ What was missed while nobody looked is caught up once: the next due date is coun
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from azure_rotator.domain.calendar import forget_zones
-from azure_rotator.domain.due import LATE, due_by_present_rules
+from azure_rotator.domain.due import LATE, due_by_present_rules, hour_by_present_rules
 from azure_rotator.domain.errors import Rejected
 from azure_rotator.domain.kinds import lane
 from azure_rotator.domain.model import RotatedSecret, Rotation, RotationState, Target, Trigger
@@ -19,9 +19,11 @@ from azure_rotator.engine.notices import Notices
 from azure_rotator.engine.views import iso
 
 _BATCH = 500
+_PAGE = 100
 # How often, and how far ahead, due instants are held against the rules of their zones.
 _ZONES_EVERY = timedelta(hours=6)
 _ZONES_AHEAD = timedelta(days=2)
+_SECOND = timedelta(seconds=1)  # the store knows no less
 
 
 class Planner:
@@ -70,8 +72,10 @@ class Planner:
             return 0
         forget_zones()
         moved = 0
-        for item in self._c.uow.due_by_hour(now, now + _ZONES_AHEAD):
+        for item in self._due_by_hour(now + _SECOND, now + _ZONES_AHEAD):
             try:
+                if hour_by_present_rules(item) == item.next_rotation_at:
+                    continue
                 at = due_by_present_rules(item, current_version(self._c.uow.versions(item.item_id)))
             except Rejected:  # an unknown zone: its rotation says so when it runs
                 continue
@@ -87,6 +91,12 @@ class Planner:
             )
         self._zones_at = now + _ZONES_EVERY
         return moved
+
+    def _due_by_hour(self, since: datetime, until: datetime) -> Iterator[RotatedSecret]:
+        after = ""
+        while page := self._c.uow.due_by_hour(since, until, after=after, limit=_PAGE):
+            yield from page
+            since, after = page[-1].next_rotation_at or since, page[-1].item_id
 
     def due(self, limit: int) -> Sequence[str]:
         """Operations to run now, the longest due first; whatever is asked to pause waits for the end of its pause."""

@@ -6,15 +6,15 @@ a person made is never touched.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
 from azure_rotator.domain.errors import LeaseLost, NotFound, RotatorError
-from azure_rotator.domain.kinds import CLIENT_SECRETS, lane
-from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, RotationState
+from azure_rotator.domain.kinds import CLIENT_SECRETS
+from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, RotationState, Target
+from azure_rotator.domain.ownership import SWEPT_AFTER
 from azure_rotator.domain.ports import Identity, LaneClaim
 from azure_rotator.domain.rotation import NEVER, UNPUBLISHED, current_version
 from azure_rotator.engine.context import Context
@@ -24,23 +24,22 @@ from azure_rotator.engine.targets import target_not_found
 from azure_rotator.engine.views import Facts, Orphan, Reconciliation, iso
 from azure_rotator.rotators.app_secret import Holder, minted_on_principal, orphans_of, take_away
 
-_SWEPT_EVERY = timedelta(days=1)
-_ASK_EVERY = timedelta(minutes=10)
+_ASK_EVERY = timedelta(minutes=1)
 _SWEPT_AT_ONCE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """One application to look at, and who may look: identities are opened one at a time, when their turn comes.
+    """One application to look at.
 
     Args:
-        used: An item uses it; else only the journal remembers it.
+        used_by: The items that use it, each with its Target; without any only the journal remembers it.
     """
 
     lane: str
+    tenant_id: str
     app_id: str
-    used: bool
-    who: tuple[Callable[[], Identity], ...]
+    used_by: tuple[tuple[RotatedSecret, Target], ...]
 
 
 class Reconcile:
@@ -50,7 +49,6 @@ class Reconcile:
         self._c = context
         self._foreground = foreground
         self._drift = drift
-        self._to_sweep: deque[_Place] = deque()
         self._asks_at: datetime | None = None
 
     def run(self, *, target: str | None = None, dry_run: bool = False) -> Reconciliation:
@@ -71,8 +69,11 @@ class Reconcile:
         limit_at = self._foreground.limit_at()
         rotations = [self._finish(r, problems, limit_at, dry_run=dry_run) for r in self._open(target)]
         orphans: list[Orphan] = []
-        for place in self._places(target):
-            failed = self._look(place, orphans, dry_run=dry_run)
+        for known in self._c.uow.lanes():
+            if not known.startswith("application:"):
+                continue
+            place = self._place(known, target)
+            failed = self._look(place, self._who(place, target), orphans, dry_run=dry_run)
             if failed is not None:
                 problems.append(_problem(f"application {place.app_id}", failed))
         drifted = [found for item in self._items_of(target) if (found := self._repair(item, problems, dry_run=dry_run))]
@@ -85,26 +86,24 @@ class Reconcile:
         )
 
     def sweep_some(self) -> int:
-        """Look for orphans in a few applications; in each of the store's once a day, whichever process does it.
+        """Look for orphans in a few applications: in each a day after it was worked on, whichever process does it, and
+        a day later again where nobody could look.
 
         Returns: how many were looked at, those too that nobody may look at; 0 when there is nothing to do now.
         """
         now = self._c.clock.now()
-        if not self._to_sweep and (self._asks_at is None or now >= self._asks_at):
-            mine = self._c.uow.take_turn("sweep", now, _SWEPT_EVERY)
-            self._asks_at = now + _ASK_EVERY
-            self._to_sweep.extend(self._places(None) if mine else ())
-        looked_at = 0
-        while self._to_sweep and looked_at < _SWEPT_AT_ONCE:
-            place = self._to_sweep.popleft()
+        if self._asks_at is not None and now < self._asks_at:
+            return 0
+        lanes = self._c.uow.take_sweeps(now, again_at=now + SWEPT_AFTER, limit=_SWEPT_AT_ONCE)
+        self._asks_at = None if lanes else now + _ASK_EVERY
+        for place in (self._place(lane, None) for lane in lanes):
             removed: list[Orphan] = []
-            looked_at += 1
-            failed = self._look(place, removed, dry_run=False)
+            failed = self._look(place, self._who(place, None), removed, dry_run=False)
             if failed is not None:
                 self._c.observer.note("not swept", app_id=place.app_id, code=failed.code)
             for orphan in removed:
                 self._c.observer.tell("orphan removed", app_id=orphan.app_id, key_id=orphan.key_id)
-        return looked_at
+        return len(lanes)
 
     def _repair(self, item: RotatedSecret, problems: list[Facts], *, dry_run: bool) -> Facts | None:
         target = self._c.uow.find_target(target_id=item.target_id)
@@ -165,37 +164,33 @@ class Reconcile:
         except RotatorError as failed:
             return failed
 
-    def _places(self, target: str | None) -> list[_Place]:
-        """Each application that items use or the journal remembers, with everybody who may look: whoever acts for an
-        item of it, then the Targets of its tenant."""
-        who: dict[str, list[Callable[[], Identity]]] = {}
-        for item in self._items_of(target):
+    def _place(self, lane: str, target: str | None) -> _Place:
+        """The application of a lane, with the items of this Target, or of any."""
+        _, tenant_id, app_id = lane.split(":", 2)
+        used_by = []
+        for item in self._c.uow.list_items(app_id=app_id):
             keeper = self._c.uow.find_target(target_id=item.target_id)
-            if keeper is not None and item.state is ItemState.ACTIVE and item.rotator_type in CLIENT_SECRETS:
-                who.setdefault(lane(item, keeper), []).append(partial(self._c.identity_for, item, keeper))
-        used = frozenset(who)
-        targets = [t for t in self._c.uow.list_targets() if target is None or t.name == target]
-        applications = [known for known in self._c.uow.lanes() if known.startswith("application:")]
-        for place in dict.fromkeys((*who, *applications)):
-            tenant_id = place.split(":", 2)[1]
-            fitting = [partial(self._c.target_identity, t) for t in targets if t.tenant_id == tenant_id]
-            if fitting:
-                who.setdefault(place, []).extend(fitting)
-        return [
-            _Place(lane=place, app_id=place.split(":", 2)[2], used=place in used, who=tuple(may))
-            for place, may in who.items()
-        ]
+            fits = keeper is not None and keeper.tenant_id == tenant_id and target in {None, keeper.name}
+            if fits and keeper is not None and item.state is ItemState.ACTIVE and item.rotator_type in CLIENT_SECRETS:
+                used_by.append((item, keeper))
+        return _Place(lane=lane, tenant_id=tenant_id, app_id=app_id, used_by=tuple(used_by))
 
-    def _look(self, place: _Place, orphans: list[Orphan], *, dry_run: bool) -> RotatorError | None:
+    def _who(self, place: _Place, target: str | None) -> Iterator[Callable[[], Identity]]:
+        """Everybody who may look: whoever acts for an item of it, then the Targets of its tenant. Each is opened when
+        the ones before could not look."""
+        yield from (partial(self._c.identity_for, item, keeper) for item, keeper in place.used_by)
+        for one in self._c.uow.list_targets():
+            if one.tenant_id == place.tenant_id and target in {None, one.name}:
+                yield partial(self._c.target_identity, one)
+
+    def _look(
+        self, place: _Place, who: Iterator[Callable[[], Identity]], orphans: list[Orphan], *, dry_run: bool
+    ) -> RotatorError | None:
         """Look as one after the other until one may. Returns: why nobody could; the last one's reason."""
         failed: RotatorError | None = None
-        for identity in place.who:
+        for identity in who:
             try:
                 orphans += self._sweep(place, identity(), dry_run=dry_run)
-            except NotFound as gone:
-                if gone.code == "ApplicationNotFound" and not place.used:
-                    return None  # and its orphans with it
-                failed = gone
             except RotatorError as refused:
                 failed = refused
             else:
@@ -209,9 +204,12 @@ class Reconcile:
         if claim is None:
             return []  # a rotation works on it now, and looks for orphans itself
         try:
-            return self._remove(place, acting, claim)
+            removed = self._remove(place, acting, claim)
+            self._c.uow.swept(claim)
         except LeaseLost:
             return []
+        else:
+            return removed
         finally:
             self._c.uow.release(claim)
 
@@ -225,18 +223,22 @@ class Reconcile:
         return removed
 
     def _found(self, place: _Place, acting: Identity) -> list[tuple[Orphan, Holder]]:
-        holders: list[Holder] = [self._c.directory.get_application(acting, place.app_id)]
-        if self._mints_on_principal(place.app_id):
-            holders.append(self._c.directory.get_service_principal(acting, place.app_id))
+        try:
+            holders: list[Holder] = [self._c.directory.get_application(acting, place.app_id)]
+            if self._mints_on_principal(place):
+                holders.append(self._c.directory.get_service_principal(acting, place.app_id))
+        except NotFound as gone:
+            if place.used_by or gone.code != "ApplicationNotFound":
+                raise
+            return []  # and its orphans with it
         return [
             (Orphan(app_id=place.app_id, key_id=p.key_id, display_name=p.display_name), holder)
             for holder in holders
             for p in orphans_of(self._c.uow, holder, store_id=self._c.uow.store_id())
         ]
 
-    def _mints_on_principal(self, app_id: str) -> bool:
-        items = [i for i in self._c.uow.list_items() if i.app_id == app_id and i.rotator_type in CLIENT_SECRETS]
-        current = [current_version(self._c.uow.versions(item.item_id)) for item in items]
+    def _mints_on_principal(self, place: _Place) -> bool:
+        current = [current_version(self._c.uow.versions(item.item_id)) for item, _ in place.used_by]
         return any(minted_on_principal(self._c.uow, version) for version in current if version is not None)
 
 

@@ -6,24 +6,21 @@
     a day after a rotation was parked, and each day of it ──> rotated-secret-failure
 
 Each is told once, whoever looks. A reminder is told together with the change of the columns that made it due. The
-others are found by looking at every item, which one process does once in an hour; the id of each is made of what it is
-about.
+others are found by a look around, which one process does once in an hour; the id of each is made of what it is about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from itertools import islice
 
 from azure_rotator.domain.model import Account, Event, ItemState, RotatedSecret, Standing, Trigger
 from azure_rotator.domain.neglect import NOT_READ, Neglect, Rule, neglects
 from azure_rotator.domain.ports import Reminded, Reminder
-from azure_rotator.domain.reminders import expires_unrotated, next_reminder, periods, scheduled_at
+from azure_rotator.domain.reminders import EXPIRES_SOON, expires_unrotated, next_reminder, periods, scheduled_at
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.notices import Notices, id_of
 from azure_rotator.engine.views import iso
-from azure_rotator.engine.watch import Watch
 
 REMINDER = "next-automatic-rotation"
 EXPIRING = "credential-expiring"
@@ -33,14 +30,15 @@ NOT_READ_EVENT = "usage"
 _LOOK_EVERY = timedelta(hours=1)
 _ASK_EVERY = timedelta(minutes=1)
 _BATCH = 500
+# Ids, and items with all that belongs to them: what is read at once is memory that the process keeps.
+_IDS, _PAGE = 10_000, 100
 
 
 class Reminders:
     """The use case."""
 
-    def __init__(self, context: Context, watch: Watch) -> None:
+    def __init__(self, context: Context) -> None:
         self._c = context
-        self._watch = watch
         self._notices = Notices(context)
         self._asks_at: datetime | None = None
 
@@ -83,13 +81,21 @@ class Reminders:
         if not mine:
             return 0
         account = self._c.uow.account()
-        told = 0
-        standings = self._watch.standings(None)
-        while page := list(islice(standings, _BATCH)):
-            active = [one for one in page if one.item.state is ItemState.ACTIVE]
-            events = [event for one in active for event in self._about(one, account, now)]
-            told += len(self._c.uow.tell_once(events)) if events else 0
-        return told
+        neglected_since = now - timedelta(days=account.usage_event_interval) if account.usage_event_enable else None
+        told, after = 0, ""
+        while True:
+            ids = self._c.uow.to_tell(
+                ends_until=now + EXPIRES_SOON, neglected_since=neglected_since, after=after, limit=_IDS
+            )
+            for begin in range(0, len(ids), _PAGE):
+                found = self._c.uow.standings_of(ids[begin : begin + _PAGE])
+                active = [one for one in found if one.item.state is ItemState.ACTIVE]
+                lasting = self._notices.lasting(active)
+                events = [*(event for one in active for event in self._about(one, account, now)), *lasting]
+                told += len(self._c.uow.tell_once(events)) if events else 0
+            if len(ids) < _IDS:
+                return told
+            after = ids[-1]
 
     def _about(self, standing: Standing, account: Account, now: datetime) -> Iterator[Event]:
         item, current = standing.item, standing.current
@@ -104,7 +110,6 @@ class Reminders:
             yield from self._neglected(item, NOT_ROTATED_EVENT, found.get(Rule.STALE), last_at, now, days)
             unread = next((one for rule, one in found.items() if rule in NOT_READ), None)
             yield from self._neglected(item, NOT_READ_EVENT, unread, item.accessed_at or item.created_at, now, days)
-        yield from self._notices.lasting(standing)
 
     def _neglected(
         self, item: RotatedSecret, kind: str, why: Neglect | None, since: datetime, now: datetime, days: int

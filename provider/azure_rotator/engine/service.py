@@ -56,7 +56,7 @@ class Engine:
         self.folders = Folders(context)
         self.account = Accounts(context)
         self.watch = Watch(context)
-        self.reminders = Reminders(context, self.watch)
+        self.reminders = Reminders(context)
         self.reports = Reports(context, self.watch)
         self.forwarding = Forwarding(context)
         self._reconcile = Reconcile(context, foreground, Drift(context, foreground, Items(context, foreground)))

@@ -195,9 +195,7 @@ class Scheduler:
         while not self._stopping.is_set():
             pause = self._poll
             try:
-                self._engine.reminders.tell_due()
-                self._engine.forwarding.deliver_due(stopping=self._stopping.is_set)
-                self._engine.sweep_some()
+                self._do_chores()
             except RotatorError as failed:
                 pause = _LONGEST_PAUSE
                 self._observer.tell("chores failed", code=failed.code, message=failed.message, hint=failed.hint)
@@ -205,6 +203,11 @@ class Scheduler:
                 pause = _LONGEST_PAUSE
                 self._observer.tell("internal error", error=type(fault).__name__, exc_info=fault)
             self._stopping.wait(pause.total_seconds())
+
+    def _do_chores(self) -> None:
+        self._engine.reminders.tell_due()
+        self._engine.forwarding.deliver_due(stopping=self._stopping.is_set)
+        self._engine.sweep_some()
 
     def once(self) -> Served:
         """Plan and run what is due now, to where it has to wait for longer than a proof may take; then send events.
@@ -223,7 +226,7 @@ class Scheduler:
                 break
         self._dispatcher.close()
         while not self._stopping.is_set() and self._engine.sweep_some():
-            pass  # once a day, and not on a thread of its own: the call ends with it
+            pass  # not on a thread of its own: the call ends with it
         self._engine.forwarding.deliver_due(stopping=self._stopping.is_set)
         return self.served
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Select, bindparam, insert, select
 
 from azure_rotator.domain.forwarding import due_at, wants
 from azure_rotator.domain.model import AuditLine, Delivery, Event, Forwarder
@@ -15,6 +16,26 @@ from azure_rotator.store.connect import Database
 _LINE = tables.columns_of(tables.audit, AuditLine)
 _EVENT = tables.columns_of(tables.events, Event)
 _FORWARDER = tables.columns_of(tables.forwarders, Forwarder)
+
+
+def _latest() -> Select[Any]:
+    # One after the other from the end of each item's events: there may be years of them.
+    every = tables.events.alias()
+    latest = (
+        select(every.c.sequence)
+        .where(every.c.item_id == tables.items.c.item_id, every.c.event_type.in_(bindparam("kinds", expanding=True)))
+        .order_by(every.c.sequence.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return (
+        select(*_EVENT)
+        .join_from(tables.items, tables.events, tables.events.c.sequence == latest)
+        .where(tables.items.c.item_id.in_(bindparam("ids", expanding=True)))
+    )
+
+
+_LATEST = _latest()
 
 
 def add_line(connection: Connection, line: AuditLine) -> None:
@@ -81,14 +102,8 @@ class AuditRows:
         with self._db.reading() as connection:
             return [Event(**row) for row in connection.execute(statement).mappings()]
 
-    def latest_event(self, item_id: str, kinds: Collection[str]) -> Event | None:
-        """The item's newest event of these types."""
-        statement = (
-            select(*_EVENT)
-            .where(tables.events.c.item_id == item_id, tables.events.c.event_type.in_(kinds))
-            .order_by(tables.events.c.sequence.desc())
-            .limit(1)
-        )
+    def latest_events(self, item_ids: Collection[str], kinds: Collection[str]) -> Mapping[str, Event]:
         with self._db.reading() as connection:
-            row = connection.execute(statement).mappings().one_or_none()
-        return None if row is None else Event(**row)
+            rows = connection.execute(_LATEST, {"ids": list(item_ids), "kinds": list(kinds)}).mappings()
+            found = [Event(**row) for row in rows]
+        return {event.item_id: event for event in found}

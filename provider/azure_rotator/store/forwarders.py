@@ -31,6 +31,13 @@ _FORWARDER = tables.columns_of(forwarders, Forwarder)
 _DELIVERY = tables.columns_of(deliveries, Delivery)
 _EVENT = tables.columns_of(events, Event)
 _KEPT = ("forwarder_id", "created_at")
+# Made once: it is asked at every poll.
+_EARLIEST = (
+    select(deliveries.c.next_attempt_at)
+    .where(WAITING, is_free(deliveries.c.lease_until))
+    .order_by(deliveries.c.next_attempt_at)
+    .limit(1)
+)
 _FREE = {"worker": None, "lease_until": None}
 
 
@@ -104,10 +111,8 @@ class ForwarderRows:
 
     def next_delivery_at(self) -> datetime | None:
         """Deliveries that somebody works on are left out: he comes back, or his lease runs out."""
-        free = and_(WAITING, is_free(deliveries.c.lease_until))
-        earliest = select(deliveries.c.next_attempt_at).where(free).order_by(deliveries.c.next_attempt_at).limit(1)
         with self._db.reading() as connection:
-            return connection.execute(earliest).scalar_one_or_none()
+            return connection.execute(_EARLIEST).scalar_one_or_none()
 
     def claim_parcel(self, worker: str, now: datetime) -> Parcel | None:
         due = and_(WAITING, deliveries.c.next_attempt_at <= now, is_free(deliveries.c.lease_until))

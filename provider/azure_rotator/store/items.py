@@ -142,10 +142,12 @@ class ItemRows:
             row = connection.execute(statement).mappings().one_or_none()
         return None if row is None else RotatedSecret(**row)
 
-    def list_items(self, *, target_id: str | None = None) -> Sequence[RotatedSecret]:
+    def list_items(self, *, target_id: str | None = None, app_id: str | None = None) -> Sequence[RotatedSecret]:
         statement = select(*_ITEM).order_by(by_code_point(tables.items.c.name), tables.items.c.item_id)
         if target_id is not None:
             statement = statement.where(tables.items.c.target_id == target_id)
+        if app_id is not None:
+            statement = statement.where(tables.items.c.app_id == app_id)
         with self._db.reading() as connection:
             return [RotatedSecret(**row) for row in connection.execute(statement).mappings()]
 

@@ -10,19 +10,21 @@ workers cannot lock them crosswise.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, and_, case, exists, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, case, exists, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from azure_rotator.domain.errors import LeaseLost
 from azure_rotator.domain.kinds import pauses
 from azure_rotator.domain.model import RotationState, Stage, Trigger
+from azure_rotator.domain.ownership import SWEPT_AFTER
 from azure_rotator.domain.ports import Claim, LaneClaim
 from azure_rotator.store.column_types import database_now
 from azure_rotator.store.connect import Database
-from azure_rotator.store.tables import OPEN, items, permits, rotations, targets, versions
+from azure_rotator.store.tables import OPEN, TO_SWEEP, items, permits, rotations, targets, versions
 
 
 def is_free(lease_until: Column[float | None] | Column[Any]) -> ColumnElement[bool]:
@@ -58,13 +60,22 @@ def pause_end(connection: Connection, lane: str, tenant_id: str | None) -> datet
     return until
 
 
-def extend_permit(connection: Connection, claim: Claim | LaneClaim, lease_seconds: float) -> None:
+def extend_permit(
+    connection: Connection, claim: Claim | LaneClaim, lease_seconds: float, *, step_at: datetime | None = None
+) -> None:
     """Extend the permit in the caller's transaction.
+
+    Args:
+        step_at: When an operation made a step, which may leave an orphan: the application is to be looked at.
 
     Raises:
         LeaseLost: The lane is somebody else's by now, even if the rotation is not.
     """
     statement = update(permits).where(_holds_permit(claim)).values(lease_until=database_now() + lease_seconds)
+    if step_at is not None and claim.lane.startswith("application:"):
+        # The first step since the last look counts. What lies further ahead was written by a clock that was wrong.
+        at = literal(step_at + SWEPT_AFTER, permits.c.sweep_at.type)
+        statement = statement.values(sweep_at=case((permits.c.sweep_at < at, permits.c.sweep_at), else_=at))
     if connection.execute(statement).rowcount != 1:
         raise LeaseLost(claim.rotation_id if isinstance(claim, Claim) else claim.lane)
 
@@ -126,6 +137,24 @@ class Leases:
             if isinstance(claim, Claim):
                 connection.execute(update(rotations).where(holds_rotation(claim)).values(worker=None, lease_until=None))
             connection.execute(update(permits).where(_holds_permit(claim)).values(worker=None, lease_until=None))
+
+    def take_sweeps(self, now: datetime, *, again_at: datetime, limit: int) -> Sequence[str]:
+        due = (
+            select(permits.c.lane)
+            .where(TO_SWEEP, permits.c.sweep_at <= now)
+            .order_by(permits.c.sweep_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        with self._db.writing() as connection:
+            lanes = connection.execute(due).scalars().all()
+            if lanes:
+                connection.execute(update(permits).where(permits.c.lane.in_(lanes)).values(sweep_at=again_at))
+        return lanes
+
+    def swept(self, claim: LaneClaim) -> None:
+        with self._db.writing() as connection:
+            connection.execute(update(permits).where(_holds_permit(claim)).values(sweep_at=None))
 
     def hold_lane(self, lane: str, until: datetime) -> None:
         statement = (

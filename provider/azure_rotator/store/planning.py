@@ -50,8 +50,10 @@ _T = TypeVar("_T")
 
 
 def _ready() -> Select[str]:
+    # Not the column that the lane is: SQLite would walk along the lanes of all that waits, to spare itself sorting the
+    # few that are due.
     place = func.row_number().over(
-        partition_by=rotations.c.lane, order_by=(rotations.c.next_attempt_at, rotations.c.created_at)
+        partition_by=rotations.c.lane + "", order_by=(rotations.c.next_attempt_at, rotations.c.created_at)
     )
     ready = (
         select(rotations.c.rotation_id, rotations.c.next_attempt_at, place.label("place"))
@@ -83,6 +85,15 @@ _WITH_TARGETS = (
     .order_by(items.c.next_rotation_at, items.c.item_id)
 )
 _READY = _ready()
+_SINCE, _UNTIL = bindparam("since", type_=Instant()), bindparam("until", type_=Instant())
+_BY_HOUR = (
+    select(*_ITEM)
+    .where(UNPLANNED, items.c.rotation_hour.is_not(None))
+    .where(items.c.next_rotation_at >= _SINCE, items.c.next_rotation_at <= _UNTIL)
+    .where(or_(items.c.next_rotation_at > _SINCE, items.c.item_id > bindparam("after")))
+    .order_by(items.c.next_rotation_at, items.c.item_id)
+    .limit(_MOST)
+)
 _ACTIVE_PAUSES = (
     select(permits.c.lane, permits.c.not_before)
     .where(PAUSED, permits.c.not_before > _NOW)
@@ -109,15 +120,10 @@ class Planning:
             (RotatedSecret(**part_of(row, "item", _ITEM)), Target(**part_of(row, "target", _TARGET))) for row in rows
         ]
 
-    def due_by_hour(self, after: datetime, until: datetime) -> Sequence[RotatedSecret]:
-        statement = (
-            select(*_ITEM)
-            .where(UNPLANNED, items.c.rotation_hour.is_not(None))
-            .where(items.c.next_rotation_at > after, items.c.next_rotation_at <= until)
-            .order_by(items.c.next_rotation_at, items.c.item_id)
-        )
+    def due_by_hour(self, since: datetime, until: datetime, *, after: str = "", limit: int) -> Sequence[RotatedSecret]:
+        values = {"since": since, "until": until, "after": after, "most": limit}
         with self._db.reading() as connection:
-            return [RotatedSecret(**row) for row in connection.execute(statement).mappings()]
+            return [RotatedSecret(**row) for row in connection.execute(_BY_HOUR, values).mappings()]
 
     def move_due(self, item: RotatedSecret, at: datetime) -> bool:
         # Not its revision: whoever changes the item meanwhile has read where it was due, and counts it anew.

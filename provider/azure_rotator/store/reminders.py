@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, select, union_all, update
+from sqlalchemy import Connection, Integer, Select, bindparam, or_, select, union_all, update
 
 from azure_rotator.domain.model import Event, RotatedSecret
 from azure_rotator.domain.ports import Reminded, Reminder
 from azure_rotator.store import audit as audit_rows
+from azure_rotator.store.column_types import Instant
 from azure_rotator.store.connect import Database
 from azure_rotator.store.leases import ensure_permit
 from azure_rotator.store.tables import TO_REMIND, UNREMINDED, columns_of, events, items, permits
@@ -18,23 +20,31 @@ _ITEM = columns_of(items, RotatedSecret)
 _ONE_BY_ONE = "turn:telling"
 
 
+def _found() -> Select[Any]:
+    now, most = bindparam("now", type_=Instant()), bindparam("most", type_=Integer())
+    # Each half by its own index: nothing is read where nothing is to be done.
+    unplanned = select(items.c.item_id).where(UNREMINDED).limit(most).subquery()
+    due = select(items.c.item_id).where(TO_REMIND, items.c.remind_at <= now).limit(most).subquery()
+    which = union_all(select(unplanned.c.item_id), select(due.c.item_id)).subquery()
+    return (
+        select(*_ITEM, items.c.reminded_for, items.c.remind_at)
+        .where(items.c.item_id.in_(select(which.c.item_id)))
+        .order_by(items.c.item_id)
+    )
+
+
+_FOUND = _found()  # once: see ``planning``
+
+
 class ReminderRows:
     """The part of the unit of work about what time brings."""
 
     _db: Database
 
     def reminders(self, now: datetime, limit: int) -> Sequence[Reminder]:
-        # Each half by its own index: nothing is read where nothing is to be done.
-        unplanned = select(items.c.item_id).where(UNREMINDED).limit(limit).subquery()
-        due = select(items.c.item_id).where(TO_REMIND, items.c.remind_at <= now).limit(limit).subquery()
-        which = union_all(select(unplanned.c.item_id), select(due.c.item_id)).subquery()
-        statement = (
-            select(*_ITEM, items.c.reminded_for, items.c.remind_at)
-            .where(items.c.item_id.in_(select(which.c.item_id)))
-            .order_by(items.c.item_id)
-        )
         with self._db.reading() as connection:
-            rows = [dict(row) for row in connection.execute(statement).mappings()]
+            found = connection.execute(_FOUND, {"now": now, "most": limit})
+            rows = [dict(row) for row in found.mappings()]
         return [
             Reminder(planned_for=row.pop("reminded_for"), at=row.pop("remind_at"), item=RotatedSecret(**row))
             for row in rows

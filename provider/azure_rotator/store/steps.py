@@ -358,7 +358,7 @@ class Steps:
         ).one_or_none()
         if row is None:
             raise LeaseLost(claim.rotation_id)
-        extend_permit(connection, claim, self._db.lease_seconds)
+        extend_permit(connection, claim, self._db.lease_seconds, step_at=at)
         return row.item_id, row.trigger
 
 

@@ -308,6 +308,8 @@ permits = Table(
     # Of a tenant or subscription: up to when its budget of requests is spoken for, in seconds since 1970. Of a turn:
     # when the next one may be taken.
     Column("booked_until", Double),
+    # Of an application: when it is to be looked at for orphans. Null: nobody has worked on it since the last look.
+    Column("sweep_at", Instant),
 )
 
 audit = Table(
@@ -404,8 +406,9 @@ UNPUBLISHED = and_(
 )
 OPEN_DELETE = and_(rotations.c.trigger == _word(Trigger.DELETE), OPEN)
 # An item whose schedule runs.
+# Said otherwise than below: SQLite would take this one's index, of many rows, for what is asked at every poll.
 SCHEDULED = and_(
-    items.c.state == _word(ItemState.ACTIVE), items.c.enabled.is_(true()), items.c.next_rotation_at.is_not(None)
+    items.c.state == _word(ItemState.ACTIVE), items.c.enabled.is_not(false()), items.c.next_rotation_at.is_not(None)
 )
 # An item whose schedule runs, and what it is due for is not planned yet.
 UNPLANNED = and_(
@@ -459,8 +462,11 @@ Index("ix_items_unreminded", items.c.next_rotation_at, sqlite_where=UNREMINDED, 
 Index("ix_items_remind_at", items.c.remind_at, sqlite_where=TO_REMIND, postgresql_where=TO_REMIND)
 PAUSED = permits.c.not_before.is_not(None)
 Index("ix_permits_paused", permits.c.not_before, sqlite_where=PAUSED, postgresql_where=PAUSED)
+TO_SWEEP = permits.c.sweep_at.is_not(None)
+Index("ix_permits_sweep_at", permits.c.sweep_at, sqlite_where=TO_SWEEP, postgresql_where=TO_SWEEP)
 Index("ix_rotations_item", rotations.c.item_id)
 Index("ix_items_target", items.c.target_id)
+Index("ix_items_app", items.c.app_id)
 Index("ix_versions_item", versions.c.item_id)
 # Everything that counting items asks of them: the rows themselves, ten times as large, are left alone.
 Index(

@@ -11,7 +11,7 @@ from alembic import op
 revision = "0008"
 down_revision = "0007"
 
-_SCHEDULED = sa.text("state = 'active' AND enabled IS true AND next_rotation_at IS NOT NULL")
+_SCHEDULED = sa.text("state = 'active' AND enabled IS NOT false AND next_rotation_at IS NOT NULL")
 _EXPIRES = sa.text("stage = 'current' AND expires_at IS NOT NULL")
 
 
@@ -35,7 +35,7 @@ def upgrade() -> None:
         "ix_items_scheduled",
         "items",
         ["next_rotation_at"],
-        sqlite_where=sa.text(str(_SCHEDULED).replace("IS true", "IS 1")),
+        sqlite_where=sa.text(str(_SCHEDULED).replace("IS NOT false", "IS NOT 0")),
         postgresql_where=_SCHEDULED,
     )
     op.create_index("ix_versions_expiry", "versions", ["expires_at"], sqlite_where=_EXPIRES, postgresql_where=_EXPIRES)
