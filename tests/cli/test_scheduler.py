@@ -7,9 +7,11 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.request
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -17,6 +19,7 @@ import pytest
 from azure_rotator.dispatch.procrastinate import SCHEMA
 from tests.cli.conftest import PROGRAM, Terminal
 from tests.plugins.postgres import Postgres
+from tests.plugins.receivers import Collector, attributes
 from tests.rows import row
 
 
@@ -225,3 +228,24 @@ def test_its_log_is_as_quiet_as_asked(stocked: Terminal):
     )
     assert ended.stderr == ""
     assert json.loads(ended.stdout)["planned"] == 0
+
+
+@pytest.mark.full
+def test_traces_are_sent_where_the_environment_says(stocked: Terminal, collector: Collector):
+    with closing(sqlite3.connect(stocked.store)) as store, store:
+        store.execute(
+            "UPDATE items SET auto_rotate = 1, rotation_interval = 7, next_rotation_at = '2026-01-01 00:00:00'"
+        )
+    said = stocked("scheduler", "run", "--once")
+    assert (said.code, "AzureUnavailable" in said.err) == (7, True), "there is no Azure here"
+    (span,) = [span for span in collector.spans if span.name == "rotation"]
+    assert attributes(span)["error.type"] == "AzureUnavailable"
+    assert f"trace_id={span.trace_id.hex()}" in said.err
+
+
+def test_traces_that_cannot_be_sent_keep_nothing_from_rotating(stocked: Terminal, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    done = stocked.told("scheduler", "run", "--once")
+    assert 'event="traces are not sent"' in done.err
+    assert done.out == "planned: 0; runs: none\n"

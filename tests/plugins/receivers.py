@@ -307,3 +307,65 @@ def mailbox(trusted: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mai
         for name, value in settings.items():
             monkeypatch.setenv(f"AZURE_ROTATOR_SMTP_{name}", value)
         yield running
+
+
+@dataclass
+class Collector:
+    """A real receiver of OTLP over HTTP, and what reached it."""
+
+    url: str = ""
+    bodies: list[bytes] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def received(self) -> list[Any]:
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+        return [ExportTraceServiceRequest.FromString(body) for body in self.bodies]
+
+    @property
+    def spans(self) -> list[Any]:
+        """In the order in which they began."""
+        found = [
+            span
+            for request in self.received
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+        return sorted(found, key=lambda span: span.start_time_unix_nano)
+
+    def resource(self) -> dict[str, str]:
+        return attributes(self.received[0].resource_spans[0].resource)
+
+
+def attributes(of: Any) -> dict[str, Any]:
+    """Of a span or a resource."""
+    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in of.attributes}
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    """The environment leads to it."""
+    found = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            found.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            found.headers.append(dict(self.headers))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", found.url)
+    yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from azure_rotator.domain.ports import Observer
     from azure_rotator.engine.service import Engine
     from azure_rotator.scheduler.loop import Scheduler
+    from azure_rotator.telemetry.traces import Traces
 
 P = ParamSpec("P")
 
@@ -109,8 +110,15 @@ class Invocation:
                 watchers.append(metrics.watch)
                 endpoint = Endpoint(*metrics_at, metrics)
                 stack.callback(endpoint.close)
+            traces, no_traces = self._traces()
+            if traces is not None:
+                watchers.insert(0, traces.watch)
             logging = self._logging(default="info", style=log_format, watchers=watchers)
             observer = stack.enter_context(logging)
+            if traces is not None:
+                stack.callback(traces.close)
+            if no_traces is not None:
+                observer.tell("traces are not sent", message=no_traces.message, hint=no_traces.hint)
             from azure_rotator.wiring import open_scheduler
 
             opened = open_scheduler(settings, observer=observer, workers=workers, poll=poll)
@@ -119,6 +127,18 @@ class Invocation:
                 stack.enter_context(endpoint.serving(scheduler, observer))
                 observer.tell("metrics served", address=endpoint.address, port=endpoint.port)
             yield scheduler
+
+    def _traces(self) -> tuple[Traces | None, Rejected | None]:
+        """What sends traces, if the environment asks for them, or why it cannot: a platform may set the variables for
+        everybody, and rotations matter more than their traces."""
+        from azure_rotator.telemetry import traces
+
+        if not traces.wanted(os.environ):
+            return None, None
+        try:
+            return traces.Traces(os.environ, self.console.redactor), None
+        except Rejected as refused:
+            return None, refused
 
     @contextmanager
     def _logging(
