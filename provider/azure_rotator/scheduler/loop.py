@@ -24,8 +24,8 @@ POLL = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(seconds=30)
 # One call to rotate what is due waits for proofs, and not for what backs off.
 _PATIENCE = timedelta(seconds=20)
-# A tick that plans ten thousand rotations takes seconds, a run of a rotation less than a minute: a loop that has not
-# come round for longer than this beyond its pause hangs, or all its workers do.
+# A tick that plans ten thousand rotations takes seconds, a run less than a minute, for it waits as a column: whatever
+# takes longer than this beyond the loop's pause hangs.
 _SILENCE = timedelta(minutes=5)
 
 
@@ -55,7 +55,8 @@ class Pulse:
         error: Why it could not, then.
         succeeded: How often it could.
         failed: How often it could not.
-        silence: For how long it may be heard of nothing.
+        silence: For how long nothing may be heard of it, or of a run.
+        oldest: Of the runs that go on the one that began first, and when.
     """
 
     now: datetime
@@ -65,15 +66,17 @@ class Pulse:
     succeeded: int = 0
     failed: int = 0
     silence: timedelta
+    oldest: tuple[str, datetime] | None = None
     stopping: bool = False
 
     def stuck(self) -> str:
         """Why the process had better be started anew; empty if it need not."""
         heard_at = self.ticked_at or self.began_at
-        if heard_at is None or self.now - heard_at <= self.silence:
-            return ""
-        silent_for = int((self.now - heard_at).total_seconds())
-        return f"the loop hangs, or all its workers do: it has not looked for what is due for {silent_for} s"
+        if heard_at is not None and (silent_for := self.now - heard_at) > self.silence:
+            return f"the loop hangs: it has not looked for what is due for {silent_for.total_seconds():.0f} s"
+        if self.oldest is not None and (goes_on_for := self.now - self.oldest[1]) > self.silence:
+            return f"a run of rotation {self.oldest[0]} hangs: it goes on for {goes_on_for.total_seconds():.0f} s"
+        return ""
 
     def not_ready(self) -> str:
         """Why it does not rotate now; empty if it does."""
@@ -119,6 +122,7 @@ class Scheduler:
         self._ticked_at: datetime | None = None
         self._error: RotatorError | None = None
         self._ticks: Counter[bool] = Counter()
+        self._running: dict[str, datetime] = {}
         self._dispatcher = make_dispatcher(self._run_one, self._bell)
 
     @property
@@ -134,6 +138,8 @@ class Scheduler:
     @property
     def pulse(self) -> Pulse:
         """How the loop of ``run`` is."""
+        with self._lock:
+            oldest = min(self._running.items(), key=lambda run: run[1], default=None)
         return Pulse(
             now=self._clock.now(),
             began_at=self._began_at,
@@ -142,6 +148,7 @@ class Scheduler:
             succeeded=self._ticks[True],
             failed=self._ticks[False],
             silence=max(self._poll, _LONGEST_PAUSE) + _SILENCE,
+            oldest=oldest,
             stopping=self._stopping.is_set(),
         )
 
@@ -267,6 +274,7 @@ class Scheduler:
         with self._lock:
             if rotation_id in self._broken:  # another process that does not know yet has named it
                 return
+            self._running[rotation_id] = self._clock.now()
         try:
             outcome = self._engine.runner.run(rotation_id, stopping=self._stopping.is_set)
         except RotatorError as failed:
@@ -278,6 +286,9 @@ class Scheduler:
             kind = type(fault).__name__
             self._observer.tell("internal error", rotation_id=rotation_id, path=path, error=kind, exc_info=fault)
             return
+        finally:
+            with self._lock:
+                self._running.pop(rotation_id, None)
         with self._lock:
             if self._touched is not None:
                 self._touched.add(rotation_id)
