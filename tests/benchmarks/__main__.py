@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from tests.benchmarks import rotation, sandbox
+from tests.benchmarks import dispatch, rotation, sandbox
 
 BIN = Path(sys.executable).parent
 PYTHON = sys.executable
@@ -94,6 +94,7 @@ def main() -> int:
         print(line)
     sandbox.report(quick=quick)
     rotation.report(quick=quick)
+    dispatch.report(quick=quick)
     return 0 if passed else 1
 
 
