@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.model import Event
 from azure_rotator.engine.service import Engine
-from azure_rotator.engine.views import iso
 from azure_sandbox.testing import Control
 from tests.engine.world import ITEM, World, refused
 from tests.rows import row

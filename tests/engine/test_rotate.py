@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.model import RotationState, RotatorStatus, Stage
 from azure_rotator.engine.context import Limits
-from azure_rotator.engine.views import RotationResult, iso
+from azure_rotator.engine.views import RotationResult
 from azure_sandbox.testing import Control
 from tests.engine.world import ITEM, World, refused
 from tests.plugins.azure import OWNED_BY, MakeApplication

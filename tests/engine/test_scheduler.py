@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from azure_rotator.domain.errors import Unavailable
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.model import RotationState, RotatorStatus, Trigger
 from azure_rotator.engine.runner import Ending
-from azure_rotator.engine.views import RotationResult, iso
+from azure_rotator.engine.views import RotationResult
 from azure_sandbox.testing import Control, FaultHandle
 from tests.engine.world import ITEM, World, refused
 from tests.plugins.azure import OWNED_BY, MakeApplication

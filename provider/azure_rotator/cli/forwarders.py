@@ -11,6 +11,7 @@ from azure_rotator.cli.flags import name_flag, parameter_flags, some_flags
 from azure_rotator.cli.invocation import Invocation, command, refuse_at_once, required
 from azure_rotator.cli.tables import pairs, table
 from azure_rotator.domain.errors import Unavailable
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.model import ForwarderType
 
 if TYPE_CHECKING:
@@ -95,7 +96,6 @@ def delete(call: Invocation, /, name: str | None) -> None:
     about="Send what is due now, and end. The scheduler does this by itself; this is for who has cron and no scheduler."
 )
 def deliver(call: Invocation, /) -> None:
-    from azure_rotator.engine.views import iso
 
     with call.engine() as engine:
         done = engine.forwarding.deliver_due()

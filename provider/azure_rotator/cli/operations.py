@@ -9,6 +9,7 @@ from azure_rotator.cli.flags import Flag, name_flag, truth
 from azure_rotator.cli.invocation import Invocation, command
 from azure_rotator.cli.tables import table
 from azure_rotator.domain.errors import Problem, Rejected, RotatorError
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.schedule import duration_seconds
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ def reconcile(call: Invocation, /, target: str | None, dry_run: str | None) -> N
     ],
 )
 def audit_list(call: Invocation, /, name: str | None, since: str | None, action: str | None) -> None:
-    from azure_rotator.engine.views import iso
 
     start = _instant(since)
     with call.engine() as engine:

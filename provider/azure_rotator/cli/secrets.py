@@ -12,6 +12,7 @@ from azure_rotator.cli.grants import grants_text
 from azure_rotator.cli.invocation import Invocation, command, refuse_at_once, required
 from azure_rotator.cli.tables import pairs, table
 from azure_rotator.domain.errors import Rejected
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.secrettext import SecretText
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def _ask_for_name(call: Invocation, who: Dependents) -> None:
     for version in who.versions:
         call.console.warn(f"  version {version.number} ({version.stage.value}), {version.key_id}")
     for reader, at in who.readers.items():
-        call.console.warn(f"  {reader} read a value, last at {at:%Y-%m-%dT%H:%M:%SZ}")
+        call.console.warn(f"  {reader} read a value, last at {iso(at)}")
     if who.owner:
         call.console.warn(f"  made by the Pulumi program {who.owner}")
     if who.items:

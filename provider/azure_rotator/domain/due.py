@@ -19,6 +19,7 @@ from enum import StrEnum
 
 from azure_rotator.domain.calendar import Cadence, is_zone, nearest_hour, zone_named
 from azure_rotator.domain.errors import Rejected
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.kinds import CLIENT_SECRETS, overlap_of
 from azure_rotator.domain.model import (
     GraceTiming,
@@ -238,7 +239,7 @@ def _origin(item: RotatedSecret, current: Version | None) -> list[Reason]:
         return [Reason(code=DueCode.NO_INTERVAL, text="it has no rotation_interval")]
     first = current is None or current.number <= 1
     last_at = item.last_rotation_at or item.created_at
-    since = f"the last rotation at {_iso(last_at)}" if item.last_rotation_at else f"its creation at {_iso(last_at)}"
+    since = f"the last rotation at {iso(last_at)}" if item.last_rotation_at else f"its creation at {iso(last_at)}"
     days = "every day" if item.rotation_interval == 1 else f"every {item.rotation_interval} days"
     chain = [Reason(code=DueCode.INTERVAL, text=f"{days}, since {since}")]
     if first and (forward := _brought_forward_days(item)):
@@ -263,17 +264,17 @@ def _origin(item: RotatedSecret, current: Version | None) -> list[Reason]:
 def _moved(due: datetime, plain: datetime, current: Version | None) -> Reason:
     """Why it is not due when interval, hour and phase say so."""
     if due < plain and current is not None and current.expires_at is not None:
-        text = f"the present credential ends at {_iso(current.expires_at)}, and is replaced in time"
+        text = f"the present credential ends at {iso(current.expires_at)}, and is replaced in time"
         return Reason(code=DueCode.EXPIRES_FIRST, text=text)
     return Reason(code=DueCode.NEXT_CHANCE, text="an earlier date passed without a rotation: this is the next chance")
 
 
 def _come(due: datetime, now: datetime) -> Reason:
     if now < due:
-        return Reason(code=DueCode.NOT_YET, text=f"it is due at {_iso(due)}")
+        return Reason(code=DueCode.NOT_YET, text=f"it is due at {iso(due)}")
     if now - due < LATE:
-        return Reason(code=DueCode.INTERVAL_PASSED, text=f"it is due since {_iso(due)}")
-    return Reason(code=DueCode.OVERDUE, text=f"it was due at {_iso(due)}, and has not been rotated since")
+        return Reason(code=DueCode.INTERVAL_PASSED, text=f"it is due since {iso(due)}")
+    return Reason(code=DueCode.OVERDUE, text=f"it was due at {iso(due)}, and has not been rotated since")
 
 
 def _begun(rotation: Rotation, now: datetime) -> Reason:
@@ -283,10 +284,10 @@ def _begun(rotation: Rotation, now: datetime) -> Reason:
         return Reason(code=DueCode.PARKED, text=text)
     # A refused proof is kept as an error, too, and asked again in seconds: that is a rotation that runs.
     if rotation.next_attempt_at > now and rotation.error_code and rotation.state is not RotationState.PROVING:
-        return Reason(code=DueCode.BACKING_OFF, text=f"{why}: tried again at {_iso(rotation.next_attempt_at)}")
+        return Reason(code=DueCode.BACKING_OFF, text=f"{why}: tried again at {iso(rotation.next_attempt_at)}")
     text = f"its {rotation.trigger.value} rotation {rotation.rotation_id} is {rotation.state.value}"
     if rotation.next_attempt_at > now:
-        text += f", and goes on at {_iso(rotation.next_attempt_at)}"
+        text += f", and goes on at {iso(rotation.next_attempt_at)}"
     return Reason(code=DueCode.ROTATION_RUNS, text=text)
 
 
@@ -320,7 +321,3 @@ def _life(item: RotatedSecret, current: Version | None) -> timedelta | None:
 def _brought_forward_days(item: RotatedSecret) -> int:
     before = item.grace_rotation and item.grace_rotation_timing is GraceTiming.BEFORE
     return (item.grace_rotation_interval or 0) if before else 0
-
-
-def _iso(instant: datetime) -> str:
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -14,12 +14,12 @@ from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.due import LATE
 from azure_rotator.domain.errors import Forbidden, NotFound, Rejected, RotatorError, Unavailable
 from azure_rotator.domain.findings import Finding, Outcome, asked, failed, ok, unknown, warning
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.model import ItemState, RotatedSecret, RotatorStatus, RotatorType, Target
 from azure_rotator.domain.ports import Grants, Identity, Inspection, PasswordCredential
 from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.context import Context, explained
 from azure_rotator.engine.preflight import refuse_unfit
-from azure_rotator.engine.views import iso
 from azure_rotator.rotators.app_secret import begins_with
 
 NOTABLE_SKEW = timedelta(minutes=1)

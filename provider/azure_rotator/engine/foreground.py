@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 
 from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.errors import Conflict, RotatorError, Unavailable
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.model import Rotation, RotationState, Trigger
 from azure_rotator.domain.ports import Failure
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.failures import only_copy
 from azure_rotator.engine.runner import Ending, Outcome, Runner
 from azure_rotator.engine.steps import removable
-from azure_rotator.engine.views import iso
 
 _PUBLISHED = frozenset({RotationState.PUBLISHED, RotationState.RETIRING, RotationState.DONE})
 _POLL = timedelta(seconds=1)

@@ -12,13 +12,14 @@ from enum import StrEnum
 from functools import partial
 
 from azure_rotator.domain.errors import NotFound, Rejected, RotatorError
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.kinds import CLIENT_SECRETS, key_holding, storage_account
 from azure_rotator.domain.model import ItemState, RotatedSecret, RotatorType, Target
 from azure_rotator.domain.names import MAX_PATH_LENGTH, canonical_path, parse_stamp
 from azure_rotator.domain.ports import Application, Identity, PasswordCredential, StorageAccount
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.targets import target_not_found
-from azure_rotator.engine.views import Facts, iso
+from azure_rotator.engine.views import Facts
 from azure_rotator.rotators.app_secret import begins_with, orphans_of
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.@+=~-]+")

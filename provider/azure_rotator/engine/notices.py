@@ -16,10 +16,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from azure_rotator.domain.errors import RotatorError
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.model import Event, RotatedSecret, Rotation, RotatorStatus, Standing, Trigger
 from azure_rotator.domain.names import ID_BYTES, encode_id
 from azure_rotator.engine.context import Context
-from azure_rotator.engine.views import iso
 
 SUCCESS = "rotated-secret-success"
 FAILURE = "rotated-secret-failure"

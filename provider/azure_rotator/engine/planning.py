@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from azure_rotator.domain.calendar import forget_zones
 from azure_rotator.domain.due import LATE, due_by_present_rules, hour_by_present_rules
 from azure_rotator.domain.errors import Rejected
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.kinds import lane
 from azure_rotator.domain.model import RotatedSecret, Rotation, RotationState, Target, Trigger
 from azure_rotator.domain.rotation import current_version
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.notices import Notices
-from azure_rotator.engine.views import iso
 
 _BATCH = 500
 _PAGE = 100

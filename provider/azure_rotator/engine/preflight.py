@@ -7,6 +7,7 @@ from datetime import datetime
 
 from azure_rotator.domain.errors import Rejected, RotatorError, Unavailable
 from azure_rotator.domain.findings import Outcome
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.kinds import CLIENT_SECRETS, acts_as_itself, application_identity, lane
 from azure_rotator.domain.model import ConnectionType, RotatedSecret, RotatorType, Target
 from azure_rotator.domain.names import is_guid
@@ -15,7 +16,6 @@ from azure_rotator.domain.ports import Adoption, Subject
 from azure_rotator.domain.secrettext import SecretText
 from azure_rotator.engine.arguments import Arguments
 from azure_rotator.engine.context import Context, explained
-from azure_rotator.engine.views import iso
 
 
 class Preflight:

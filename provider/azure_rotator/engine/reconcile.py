@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from azure_rotator.domain.errors import LeaseLost, NotFound, RotatorError
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.kinds import CLIENT_SECRETS
 from azure_rotator.domain.model import ItemState, RotatedSecret, Rotation, RotationState, Target
 from azure_rotator.domain.ownership import SWEPT_AFTER
@@ -21,7 +22,7 @@ from azure_rotator.engine.context import Context
 from azure_rotator.engine.drift import Drift
 from azure_rotator.engine.foreground import Foreground
 from azure_rotator.engine.targets import target_not_found
-from azure_rotator.engine.views import Facts, Orphan, Reconciliation, iso
+from azure_rotator.engine.views import Facts, Orphan, Reconciliation
 from azure_rotator.rotators.app_secret import Holder, minted_on_principal, orphans_of, take_away
 
 _ASK_EVERY = timedelta(minutes=1)

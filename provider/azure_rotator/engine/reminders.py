@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.model import Account, Event, ItemState, RotatedSecret, Standing, Trigger
 from azure_rotator.domain.neglect import NOT_READ, Neglect, Rule, neglects
 from azure_rotator.domain.ports import Reminded, Reminder
 from azure_rotator.domain.reminders import EXPIRES_SOON, expires_unrotated, next_reminder, periods, scheduled_at
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.notices import Notices, id_of
-from azure_rotator.engine.views import iso
 
 REMINDER = "next-automatic-rotation"
 EXPIRING = "credential-expiring"

@@ -7,10 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.model import Standing
 from azure_rotator.domain.neglect import NOT_READ, NOT_ROTATED, STALE_DAYS, UNUSED_DAYS, Neglect, Rule, neglects
 from azure_rotator.engine.context import Context
-from azure_rotator.engine.views import Facts, iso
+from azure_rotator.engine.views import Facts
 from azure_rotator.engine.watch import Watch
 
 

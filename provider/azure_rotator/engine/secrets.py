@@ -8,6 +8,7 @@ from datetime import datetime
 
 from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.errors import Conflict, NotFound, RotatorError, item_disabled
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.kinds import KERBEROS_KEYS, STORAGE_SUFFIXES, Retention, retention_of, storage_account
 from azure_rotator.domain.model import (
     ItemState,
@@ -43,7 +44,6 @@ from azure_rotator.engine.views import (
     RotationResult,
     SecretView,
     Value,
-    iso,
 )
 
 

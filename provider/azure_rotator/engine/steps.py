@@ -13,6 +13,7 @@ from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.backoff import listed_delay, lone_proof_delay, proof_delay
 from azure_rotator.domain.due import due_at
 from azure_rotator.domain.errors import Forbidden, LeaseLost, NotFound, Rejected, RotatorError, Unavailable
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.kinds import (
     CLIENT_SECRETS,
     Retention,
@@ -48,7 +49,6 @@ from azure_rotator.domain.schedule import PUNCTUAL, credential_life, shortened
 from azure_rotator.engine.context import Context, mint_place, target_place
 from azure_rotator.engine.notices import Notices
 from azure_rotator.engine.settings import both_valid_for
-from azure_rotator.engine.views import iso
 
 # AADSTS number of a login whose client secret is wrong, was removed, or is not accepted yet.
 _SECRET_REFUSED = 7000215

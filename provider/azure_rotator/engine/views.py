@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from azure_rotator.domain import rotation as machine
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.model import (
     Account,
     Folder,
@@ -26,11 +27,6 @@ from azure_rotator.domain.secrettext import SecretText
 
 Facts = dict[str, object]
 Field = str | SecretText | None
-
-
-def iso(instant: datetime | None) -> str | None:
-    """ISO 8601 in UTC ending in ``Z``."""
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ") if instant else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

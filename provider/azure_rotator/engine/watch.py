@@ -15,13 +15,14 @@ from azure_rotator.domain.calendar import zone_named
 from azure_rotator.domain.census import Census
 from azure_rotator.domain.due import DueCode, DueDate, Reason, coming, reasons
 from azure_rotator.domain.errors import NotFound, Rejected
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.kinds import CLIENT_SECRETS
 from azure_rotator.domain.model import Origin, RotatorStatus, RotatorType, Standing
 from azure_rotator.domain.names import canonical_path
 from azure_rotator.engine.context import Context
 from azure_rotator.engine.folders import folder_path, lies_in
 from azure_rotator.engine.settings import both_valid_for
-from azure_rotator.engine.views import Facts, iso
+from azure_rotator.engine.views import Facts
 
 PAGE = 1_000
 _DAY = timedelta(days=1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
 
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.model import Event
 
 ITEM_TYPE = "ROTATED_SECRET"
@@ -22,7 +22,7 @@ def _fields(event: Event) -> dict[str, object]:
         "item_type": ITEM_TYPE,
         "event_type": event.event_type,
         "event_id": event.event_id,
-        "occurred_at": _iso(event.occurred_at),
+        "occurred_at": iso(event.occurred_at),
         "trigger": event.trigger,
         "version": event.version,
         "payload": {"event_message": event.message, "error_code": event.error_code},
@@ -45,7 +45,7 @@ def _lines(event: Event, *, include_error: bool) -> str:
     facts = {
         "item": event.item_name,
         "event": event.event_type,
-        "time": _iso(event.occurred_at),
+        "time": iso(event.occurred_at),
         "trigger": event.trigger,
         "version": event.version,
         "error": event.error_code,
@@ -58,7 +58,3 @@ def _lines(event: Event, *, include_error: bool) -> str:
 def _line(text: str) -> str:
     """In one line: what begins a line of the mail is ours."""
     return " ".join(text.split())
-
-
-def _iso(instant: datetime) -> str:
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

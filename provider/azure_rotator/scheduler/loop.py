@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 
 from azure_rotator.domain.census import Census
 from azure_rotator.domain.errors import RotatorError
+from azure_rotator.domain.instants import iso
 from azure_rotator.domain.ports import Clock, Dispatcher, Observer
 from azure_rotator.engine.runner import Ending, Outcome
 from azure_rotator.engine.service import Engine
-from azure_rotator.engine.views import iso
 
 POLL = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(seconds=30)
