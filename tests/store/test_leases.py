@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import psycopg
 import pytest
 
 from azure_rotator.domain.errors import LeaseLost
@@ -15,7 +17,7 @@ from azure_rotator.domain.ports import Claim, LaneClaim
 from azure_rotator.store.unit_of_work import SqlUnitOfWork
 from tests.rows import row
 from tests.store import samples
-from tests.store.conftest import Opened
+from tests.store.conftest import Opened, on_postgresql, postgresql_in_full
 from tests.store.inspection import Inspection
 from tests.store.samples import DAY, LANE, LATER, NOW
 
@@ -279,3 +281,127 @@ def test_a_hold_does_not_stop_who_works_in_the_lane(store: SqlUnitOfWork):
     store.hold_lane(LANE, LATER)
     store.begin_minting(claim, NOW, samples.mint(claim))
     store.extend(claim)
+
+
+# --- when an application is to be looked at for orphans
+
+
+def _step(store: SqlUnitOfWork, at: datetime = NOW, lane: str = LANE) -> None:
+    made = _due(store, lane=lane)
+    claim = samples.claimed(store, made)
+    store.begin_minting(claim, at, samples.mint(claim))
+    store.release(claim)
+
+
+def _looked(store: SqlUnitOfWork, at: datetime) -> None:
+    assert store.take_sweeps(at, again_at=at + DAY, limit=10) == [LANE]
+    claim = _lane_claim(store)
+    store.swept(claim)
+    store.release(claim)
+
+
+def _claimed_only(store: SqlUnitOfWork, _: Inspection) -> None:
+    store.release(samples.claimed(store, _due(store)))
+
+
+def _two_steps(store: SqlUnitOfWork, _: Inspection) -> None:
+    _step(store)
+    _step(store, LATER)
+
+
+def _step_and_look(store: SqlUnitOfWork, _: Inspection) -> None:
+    _step(store)
+    _looked(store, NOW + DAY)
+
+
+def _step_after_the_look(store: SqlUnitOfWork, outside: Inspection) -> None:
+    _step_and_look(store, outside)
+    _step(store, NOW + 3 * DAY)
+
+
+def _failed_look(store: SqlUnitOfWork, _: Inspection) -> None:
+    _step(store)
+    assert store.take_sweeps(NOW + DAY, again_at=NOW + 2 * DAY, limit=10) == [LANE]
+
+
+def _step_after_a_failed_look(store: SqlUnitOfWork, outside: Inspection) -> None:
+    _failed_look(store, outside)
+    _step(store, NOW + DAY + SECOND)
+
+
+def _lost_look(store: SqlUnitOfWork, outside: Inspection) -> None:
+    """Whoever looks is overtaken by an operation, which may leave an orphan that he has not seen."""
+    _failed_look(store, outside)
+    claim = _lane_claim(store)
+    outside.run_out_leases()
+    _step(store, NOW + DAY)
+    store.swept(claim)
+
+
+def _clock_that_was_wrong(store: SqlUnitOfWork, _: Inspection) -> None:
+    _step(store, NOW + 3650 * DAY)
+    _step(store)
+
+
+SWEEPS: dict[str, tuple[Callable[[SqlUnitOfWork, Inspection], None], datetime | None]] = {
+    "nobody worked in it": (lambda store, _: None, None),
+    "claimed and given back": (_claimed_only, None),
+    "a step": (lambda store, _: _step(store), NOW + DAY),
+    "two steps: the first counts": (_two_steps, NOW + DAY),
+    "a step and a look": (_step_and_look, None),
+    "a step after the look": (_step_after_the_look, NOW + 4 * DAY),
+    "a look that failed": (_failed_look, NOW + 2 * DAY),
+    "a step after a look that failed": (_step_after_a_failed_look, NOW + 2 * DAY),
+    "a look that was overtaken": (_lost_look, NOW + 2 * DAY),
+    "a step by a clock that was ahead, and another": (_clock_that_was_wrong, NOW + DAY),
+    "a step in a storage account": (lambda store, _: _step(store, lane=BLOBS), None),
+}
+
+
+@postgresql_in_full
+@pytest.mark.parametrize(("prepare", "due_at"), SWEEPS.values(), ids=list(SWEEPS))
+def test_an_application_is_looked_at_a_day_after_somebody_worked_there(
+    store: SqlUnitOfWork, outside: Inspection, prepare, due_at: datetime | None
+):
+    prepare(store, outside)
+    before = NOW + 9999 * DAY if due_at is None else due_at - SECOND
+    assert store.take_sweeps(before, again_at=before + DAY, limit=10) == []
+    if due_at is not None:
+        assert store.take_sweeps(due_at, again_at=due_at + DAY, limit=10) == [LANE]
+        assert store.take_sweeps(due_at, again_at=due_at + DAY, limit=10) == []
+
+
+LANES = [f"application:tenant-1:app-{number}" for number in range(8)]
+
+
+def test_the_longest_due_come_first_and_nobody_gets_what_another_has(store: SqlUnitOfWork, open_again: Opened):
+    for number, lane in enumerate(LANES[:5]):
+        _step(store, NOW + number * SECOND, lane)
+    replicas = (store, open_again())
+    taken = [replicas[turn % 2].take_sweeps(NOW + 2 * DAY, again_at=NOW + 3 * DAY, limit=2) for turn in range(4)]
+    assert taken == [LANES[:2], LANES[2:4], LANES[4:5], []]
+
+
+def test_two_that_ask_at_once_take_different_applications(store: SqlUnitOfWork, open_again: Opened):
+    for lane in LANES:
+        _step(store, lane=lane)
+
+    def take(replica: SqlUnitOfWork) -> list[str]:
+        taken: list[str] = []
+        while found := replica.take_sweeps(NOW + DAY, again_at=NOW + 2 * DAY, limit=1):
+            taken += found
+        return taken
+
+    with ThreadPoolExecutor(2) as threads:
+        found = [lane for taken in threads.map(take, (store, open_again())) for lane in taken]
+    assert sorted(found) == LANES
+
+
+@on_postgresql
+def test_nobody_waits_for_what_another_takes(store: SqlUnitOfWork, store_url: str):
+    for lane in LANES[:3]:
+        _step(store, lane=lane)
+    with psycopg.connect(store_url) as other:
+        other.execute("SELECT lane FROM permits WHERE lane = %s FOR UPDATE", [LANES[1]])
+        taken = store.take_sweeps(NOW + DAY, again_at=NOW + 2 * DAY, limit=10)
+        assert sorted(taken) == [LANES[0], LANES[2]]

@@ -24,7 +24,7 @@ from azure_rotator.store.opening import REVISIONS, create, open_store, peek, upg
 from tests.plugins.postgres import Postgres
 from tests.store import release
 from tests.store.inspection import schema
-from tests.store.samples import LATER, NOW
+from tests.store.samples import DAY, LATER, NOW
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("store-*.sql"))
 
@@ -118,6 +118,8 @@ def test_a_store_of_every_release_opens_complete(release_url: str):
         assert len(store.events()) == 3
         assert {line.action for line in store.audit_lines()} >= {"create_item", "rotate_item", "delete_target"}
         assert store.claim_lane("application:tenant-1:throttled", "worker", NOW) is None
+        # Looked at for orphans: after the upgrade of a store that did not keep when, too.
+        assert "application:tenant-1:app-1" in store.take_sweeps(NOW + DAY, again_at=NOW + 2 * DAY, limit=10)
     found = peek(release_url)
     assert found is not None
     assert (found.revision, found.key_check) == (REVISIONS[-1], release.KEY.check_value)

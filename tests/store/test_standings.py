@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import event, text
@@ -14,7 +16,9 @@ from azure_rotator.domain.secrettext import SealedBytes
 from azure_rotator.store.unit_of_work import SqlUnitOfWork
 from tests.store import samples
 from tests.store.conftest import on_sqlite
-from tests.store.samples import FAILURE, LATER
+from tests.store.samples import DAY, FAILURE, LATER, NOW
+
+SECOND = timedelta(seconds=1)
 
 
 @contextmanager
@@ -150,3 +154,88 @@ def test_nothing_sealed_is_read(store: SqlUnitOfWork):
     with counted(store) as asked:
         store.standings()
     assert "sealed" not in asked[0]
+
+
+# --- some of them
+
+
+def test_some_items_are_told_as_all_are(store: SqlUnitOfWork):
+    proving = samples.scene(store)
+    resting, _ = samples.add_item(store, name="/resting", sealed_login=SealedBytes(b"\x00 login"))
+    samples.add_item(store, name="/another")
+    with counted(store) as asked:
+        found = store.standings_of([resting.item_id, "unknown", proving.item.item_id])
+    assert found == sorted((of(store, one.name) for one in (proving.item, resting)), key=lambda one: one.item.item_id)
+    assert ["sealed" in statement for statement in asked] == [False]
+    assert store.standings_of([]) == []
+
+
+@pytest.mark.parametrize("state", list(ItemState))
+def test_who_is_named_is_told_whatever_its_state(store: SqlUnitOfWork, state: ItemState):
+    item, _ = samples.add_item(store, state=state)
+    assert [one.item for one in store.standings_of([item.item_id])] == [item]
+
+
+# --- of which there may be something to tell
+
+
+def _ends(store: SqlUnitOfWork, expires_at: datetime) -> str:
+    return samples.add_crowd(store, 1, samples.add_target(store), expires_at=lambda _: expires_at, **RECENT)[0].item_id
+
+
+def _with_rotation(store: SqlUnitOfWork, **changes: Any) -> str:
+    item, _ = samples.add_item(store, **RECENT)
+    store.insert_rotation(samples.rotation(item.item_id, state=RotationState.FAILED, **changes))
+    return item.item_id
+
+
+def _replaced_ends(store: SqlUnitOfWork) -> str:
+    """The version whose end it is was replaced."""
+    (item,) = samples.add_crowd(store, 1, samples.add_target(store), expires_at=lambda _: LATER, **RECENT)
+    (first,) = store.versions(item.item_id)
+    samples.published(store, item, first)
+    return item.item_id
+
+
+def _last(store: SqlUnitOfWork, **changes: Any) -> str:
+    return samples.add_item(store, **(RECENT | changes))[0].item_id
+
+
+UNTIL, SINCE = NOW + 14 * DAY, NOW - 90 * DAY
+RECENT: dict[str, Any] = {"last_rotation_at": NOW, "accessed_at": NOW, "created_at": SINCE - DAY}
+# What there is, whether it is told, and whether it is told where nobody asks for who was neglected.
+TOLD: dict[str, tuple[Callable[[SqlUnitOfWork], str], bool, bool]] = {
+    "nothing": (_last, False, False),
+    "ends then": (lambda store: _ends(store, UNTIL), True, True),
+    "has ended": (lambda store: _ends(store, NOW - DAY), True, True),
+    "ends later": (lambda store: _ends(store, UNTIL + SECOND), False, False),
+    "what was replaced ends": (_replaced_ends, False, False),
+    "parked": (lambda store: _with_rotation(store, parked=True), True, True),
+    "failed, and is tried again": (_with_rotation, False, False),
+    "parked once, and closed": (lambda store: _with_rotation(store, parked=True, closed=True), False, False),
+    "not rotated since": (lambda store: _last(store, last_rotation_at=SINCE), True, False),
+    "rotated after": (lambda store: _last(store, last_rotation_at=SINCE + SECOND), False, False),
+    "not read since": (lambda store: _last(store, accessed_at=SINCE), True, False),
+    "never rotated, old": (lambda store: _last(store, last_rotation_at=None), True, False),
+    "never read, old": (lambda store: _last(store, accessed_at=None), True, False),
+    "never rotated, new": (lambda store: _last(store, last_rotation_at=None, created_at=NOW), False, False),
+}
+
+
+def test_of_which_there_may_be_something_to_tell(store: SqlUnitOfWork):
+    ids = {case: prepare(store) for case, (prepare, _, _) in TOLD.items()}
+    for neglected_since, column in ((SINCE, 1), (None, 2)):
+        found = store.to_tell(ends_until=UNTIL, neglected_since=neglected_since, limit=100)
+        assert {case: ids[case] in found for case in TOLD} == {case: told[column] for case, told in TOLD.items()}
+
+
+def test_an_item_with_two_reasons_is_there_once_and_pages_follow_each_other(store: SqlUnitOfWork):
+    target = samples.add_target(store)
+    crowd = samples.add_crowd(store, 5, target, expires_at=lambda _: LATER, last_rotation_at=SINCE)
+    store.insert_rotation(samples.rotation(crowd[0].item_id, state=RotationState.FAILED, parked=True))
+    ids = sorted(item.item_id for item in crowd)
+    pages, after = [], ""
+    while page := store.to_tell(ends_until=UNTIL, neglected_since=SINCE, after=after, limit=2):
+        pages.append(list(page))
+        after = page[-1]
+    assert pages == [ids[:2], ids[2:4], ids[4:]]

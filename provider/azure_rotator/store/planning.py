@@ -13,8 +13,10 @@ from sqlalchemy import (
     Connection,
     Integer,
     Select,
+    and_,
     bindparam,
     case,
+    false,
     func,
     insert,
     or_,
@@ -55,16 +57,15 @@ def _ready() -> Select[str]:
     place = func.row_number().over(
         partition_by=rotations.c.lane + "", order_by=(rotations.c.next_attempt_at, rotations.c.created_at)
     )
+    # Not a join: PostgreSQL expects that much is due, and would read all permits for the few that are.
+    may_run = (
+        select(and_(is_free(permits.c.lease_until), or_(permits.c.not_before.is_(None), permits.c.not_before <= _NOW)))
+        .where(permits.c.lane == rotations.c.lane)
+        .scalar_subquery()
+    )
     ready = (
         select(rotations.c.rotation_id, rotations.c.next_attempt_at, place.label("place"))
-        .join_from(rotations, permits, permits.c.lane == rotations.c.lane, isouter=True)
-        .where(
-            OPEN,
-            rotations.c.next_attempt_at <= _NOW,
-            is_free(rotations.c.lease_until),
-            is_free(permits.c.lease_until),
-            or_(permits.c.not_before.is_(None), permits.c.not_before <= _NOW),
-        )
+        .where(OPEN, rotations.c.next_attempt_at <= _NOW, is_free(rotations.c.lease_until), may_run.is_not(false()))
         .subquery()
     )
     return select(ready.c.rotation_id).where(ready.c.place == 1).order_by(ready.c.next_attempt_at).limit(_MOST)

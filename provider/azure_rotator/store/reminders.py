@@ -22,9 +22,16 @@ _ONE_BY_ONE = "turn:telling"
 
 def _found() -> Select[Any]:
     now, most = bindparam("now", type_=Instant()), bindparam("most", type_=Integer())
-    # Each half by its own index: nothing is read where nothing is to be done.
-    unplanned = select(items.c.item_id).where(UNREMINDED).limit(most).subquery()
-    due = select(items.c.item_id).where(TO_REMIND, items.c.remind_at <= now).limit(most).subquery()
+    # Each half by its own index: nothing is read where nothing is to be done. In an order, for PostgreSQL expects
+    # that almost all items fit, and would read the first ones of all.
+    unplanned = select(items.c.item_id).where(UNREMINDED).order_by(items.c.next_rotation_at).limit(most).subquery()
+    due = (
+        select(items.c.item_id)
+        .where(TO_REMIND, items.c.remind_at <= now)
+        .order_by(items.c.remind_at)
+        .limit(most)
+        .subquery()
+    )
     which = union_all(select(unplanned.c.item_id), select(due.c.item_id)).subquery()
     return (
         select(*_ITEM, items.c.reminded_for, items.c.remind_at)
