@@ -36,8 +36,9 @@ from azure_rotator.store.tables import meta
 
 BUSY_SECONDS = 30.0
 _CONNECTIONS = 24
-# A server has a hundred for everybody, and a thread needs one for moments only.
-_POSTGRESQL_CONNECTIONS, _POSTGRESQL_KEPT = 12, 4
+# A server has a hundred for everybody, and a thread needs one for moments only. What was opened is kept: to open one
+# costs both sides more than a whole transaction.
+_POSTGRESQL_CONNECTIONS = 12
 _READS = "azure_rotator_reads"
 _PRAGMAS = (
     "synchronous=FULL",
@@ -187,8 +188,8 @@ def _postgresql_engine(location: Location, busy_seconds: float) -> Engine:
         creator=postgresql.connector(location, busy_seconds),
         isolation_level="READ COMMITTED",
         poolclass=QueuePool,
-        pool_size=_POSTGRESQL_KEPT,
-        max_overflow=_POSTGRESQL_CONNECTIONS - _POSTGRESQL_KEPT,
+        pool_size=_POSTGRESQL_CONNECTIONS,
+        max_overflow=0,
         pool_timeout=busy_seconds,
         pool_pre_ping=True,
         use_native_hstore=False,
