@@ -34,6 +34,9 @@ _HOUR = 3_600
 # Each item rotates once in 90 days; its application is looked at a day after that, and a day after the old one is gone.
 _SWEEPS_AN_HOUR = 2 / 90 / 24
 
+# What examples/scheduler sets.
+_AS_DEPLOYED = {"MALLOC_ARENA_MAX": "1"}
+
 Figures = dict[str, float]
 
 
@@ -148,7 +151,8 @@ def _measured(case: Case, sandbox: Sandbox, server: Postgres | None) -> Figures:
         acting = (tenant_id, rotator.app_id, rotator.secrets["boot"])
         fill(url, sealer, case.items, now=begin, acting=acting, sweeps=sweeps)
         command = [sys.executable, "-m", "tests.idle.process", url, str(key_file), begin.isoformat(), str(case.seconds)]
-        done = subprocess.run(command, env=sandbox.environment(), check=True, stdout=subprocess.PIPE, text=True)
+        environment = sandbox.environment() | _AS_DEPLOYED
+        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
         found: Figures = json.loads(done.stdout)
         return found
 

@@ -41,6 +41,9 @@ _CONNECTIONS = 24
 _POSTGRESQL_CONNECTIONS = 12
 _READS = "azure_rotator_reads"
 _PRAGMAS = (
+    # Kilobytes of pages that each connection keeps, and sorts by: with the 2,000 that are usual a scheduler of 100,000
+    # items weighs 13 MB more, for pages that the system has in memory anyway.
+    "cache_size=-512",
     "synchronous=FULL",
     "foreign_keys=ON",
     "temp_store=MEMORY",
