@@ -17,7 +17,7 @@ from azure_rotator.config import ROWS
 from azure_sandbox.testing import FaultHandle
 from tests.crash.estate import Lab, let_go, reconcile, schedule
 from tests.crash.invariants import Inspector, Violation
-from tests.crash.jobs import Call
+from tests.crash.jobs import Answer, Call
 from tests.crash.kills import Commit, Request, complaints_about, wait_until_inside
 from tests.crash.nursery import Process
 from tests.crash.older import made_older
@@ -144,7 +144,7 @@ class Campaign:
         passing = [self._fault(fault.request, **fault.spec) for fault in act.faults]
         faulty = bool(lasting or passing or self._plan.lag)
         calls: Sequence[Call] = operation.calls(estate)
-        how = ""
+        how, rotated = "", False
         self._settled = False
         for blow, takeover in zip(act.blows, act.takeovers, strict=True):
             if not self._struck(act, blow, calls, how):
@@ -152,11 +152,14 @@ class Campaign:
             self._look(inspector, act, reconciled=False)
             if self._outcome.is_red:
                 return
-            how = takeover
+            how, rotated = takeover, rotated or takeover == "rotate"
             calls = self._takeover(takeover, act)
         if not self._settled:
             calls = calls if calls[-1].use == "reconcile" else (*calls, reconcile())
-            self._run_all(act, how, calls, expected=not faulty)
+            answer = self._run_all(act, how, calls)
+            if not faulty:
+                told = complaints_about(act.deed.operation, how, calls, answer, rotated=rotated)
+                self._outcome.complaints += [f"{act.deed.operation.name}: {line}" for line in told]
         for fault in (*lasting, *passing):
             fault.remove()
         for attempt in range(_ATTEMPTS):
@@ -174,8 +177,8 @@ class Campaign:
             made_older(self._estate.store, self._kind.older)
         return TAKEOVERS[name if name in TAKEOVERS else "reconcile"](act.deed.operation, self._estate)
 
-    def _run_all(self, act: Act, how: str, calls: Sequence[Call], *, expected: bool) -> None:
-        """To the end; two at once where that is how."""
+    def _run_all(self, act: Act, how: str, calls: Sequence[Call]) -> Answer:
+        """To the end; two at once where that is how. Returns: the first one's answer."""
         processes = [self._start(act, calls)]
         if how == "two at once":
             processes.append(self._start(act, TAKEOVERS["repeat"](act.deed.operation, self._estate)))
@@ -183,9 +186,7 @@ class Campaign:
         answers = [process.answer() for process in processes]
         self._learn(act, time.monotonic() - began)
         self._estate.began_at = max(answer.began_at for answer in answers)
-        if expected:
-            told = complaints_about(act.deed.operation, how, calls, answers[0])
-            self._outcome.complaints += [f"{act.deed.operation.name}: {line}" for line in told]
+        return answers[0]
 
     # --- one process, and its end -----------------------------------------------------------------------------------
 

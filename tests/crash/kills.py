@@ -277,9 +277,17 @@ def _taken_over(estate: Estate, operation: Operation, takeover: str) -> list[str
     return complaints_about(operation, takeover, calls, estate.run(*calls, limits=operation.limits))
 
 
-def complaints_about(operation: Operation, takeover: str, calls: Sequence[Call], answer: Answer) -> list[str]:
-    """What nobody expects of those who take over."""
+def complaints_about(
+    operation: Operation, takeover: str, calls: Sequence[Call], answer: Answer, *, rotated: bool = False
+) -> list[str]:
+    """What nobody expects of those who take over.
+
+    Args:
+        rotated: Somebody before them was killed while he rotated. What is left of that is not what they repeat.
+    """
     said = operation.repeated | (_ROTATE_MAY_SAY if takeover == "rotate" else set())
+    if rotated:
+        said |= operation.refused
     told = []
     for call, result in zip(calls, answer.results, strict=True):
         if result.code not in ({None} if call.use == "reconcile" else said):

@@ -29,6 +29,7 @@ class Operation:
         passing: It passes once somebody has taken over; else it lasts.
         calls: The operation itself.
         repeated: What its repetition after a kill may come to; None is success.
+        refused: What it comes to while a rotation of the item, begun by somebody else, is not published.
         limits: Seconds by name of ``Limits``.
         adopts: It hands over the secret ``given``.
         core: The table has it with every way to take over, and on PostgreSQL, too.
@@ -43,6 +44,7 @@ class Operation:
     passing: bool = False
     calls: Calls
     repeated: frozenset[str | None] = frozenset({None})
+    refused: frozenset[str] = frozenset()
     limits: Mapping[str, float] = field(default_factory=dict)
     adopts: bool = False
     core: bool = False
@@ -173,6 +175,7 @@ OPERATIONS: tuple[Operation, ...] = (
                 options={"name": ITEM},
             )
         ],
+        refused=frozenset({"ItemLocked"}),
         adopts=True,
     ),
     Operation(

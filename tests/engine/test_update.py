@@ -9,6 +9,7 @@ import pytest
 
 from azure_rotator.domain.calendar import Cadence
 from azure_rotator.domain.model import Origin, RotatorStatus, Stage
+from azure_rotator.engine.context import Limits
 from azure_sandbox.testing import Control
 from tests.engine.world import ITEM, TARGET, World, refused
 from tests.plugins.azure import OWNED_BY
@@ -361,6 +362,23 @@ def test_an_adoption_that_is_never_accepted_changes_nothing_and_may_be_repeated(
     after = update(world, api_id=key_id, api_key=value)
     assert (after.version, after.key_id) == (2, key_id)
     assert after.item.error_code is None
+
+
+def test_a_rotation_that_was_left_half_way_is_finished_before_another_secret_is_adopted(world: World, control: Control):
+    adopted(world)
+    key_id, value = another_secret(world)
+    fault = control.add_fault("graph.addPassword", app=world.workload.app_id, preset="unavailable-503", times=None)
+    hasty = world.process(limits=Limits(foreground=timedelta()))
+    refused(world.rotate, engine=hasty.engine)
+    error = refused(update, world, api_id=key_id, api_key=value)
+    assert (error.code, error.exit_code) == ("ItemLocked", 5)
+    assert "azure-rotator reconcile" in error.hint
+    assert world.versions() == {1: Stage.CURRENT}
+    fault.remove()
+    world.clock.advance(hours=1)
+    world.engine.reconcile()
+    after = update(world, api_id=key_id, api_key=value)
+    assert (after.version, after.key_id, world.value()) == (3, key_id, value)
 
 
 def test_a_credential_of_another_item_is_not_adopted(world: World):

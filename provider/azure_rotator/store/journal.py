@@ -167,7 +167,7 @@ class JournalRows:
                 raise Conflict(
                     "ItemLocked",
                     f'the item "{name}" has a rotation that is not finished',
-                    hint="wait until the rotation is published, then repeat the change",
+                    hint="wait until it is published (azure-rotator reconcile goes on with it), then repeat the change",
                 ) from None
             if broken.rule == tables.KEY_ID:
                 raise already_managed(self._db, version.key_id) from None
