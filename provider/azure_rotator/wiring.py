@@ -9,7 +9,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -295,12 +295,8 @@ def make_queue(settings: Settings, *, renew: bool = False) -> None:
     if settings.dispatcher != PROCRASTINATE:
         return
     from azure_rotator.dispatch.procrastinate import make_tables
-    from azure_rotator.store import postgresql
-    from azure_rotator.store.connect import BUSY_SECONDS
-    from azure_rotator.store.location import locate
 
-    location = locate(settings.store_url)
-    make_tables(postgresql.settings(location, BUSY_SECONDS), location.label, renew=renew)
+    make_tables(*_queue_server(settings), renew=renew)
 
 
 def dispatcher_maker(
@@ -317,14 +313,21 @@ def dispatcher_maker(
 
         return lambda run, bell: RowsDispatcher(run, workers=workers, bell=bell)
     from azure_rotator.dispatch.procrastinate import ProcrastinateDispatcher, Queue
+
+    make_queue(settings)
+    connection, label = _queue_server(settings)
+    queue = Queue(connection=connection, label=label, store_id=store_id)
+    return lambda run, bell: ProcrastinateDispatcher(run, queue=queue, workers=workers, bell=bell, poll=poll)
+
+
+def _queue_server(settings: Settings) -> tuple[Mapping[str, str], str]:
+    """What libpq is told of the store's server, and how messages name it."""
     from azure_rotator.store import postgresql
     from azure_rotator.store.connect import BUSY_SECONDS
     from azure_rotator.store.location import locate
 
-    make_queue(settings)
     location = locate(settings.store_url)
-    queue = Queue(connection=postgresql.settings(location, BUSY_SECONDS), label=location.label, store_id=store_id)
-    return lambda run, bell: ProcrastinateDispatcher(run, queue=queue, workers=workers, bell=bell, poll=poll)
+    return postgresql.settings(location, BUSY_SECONDS), location.label
 
 
 _engines: dict[tuple[Settings, str], Engine] = {}

@@ -10,13 +10,13 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import urllib.request
 from contextlib import closing
 
 import psycopg
 import pytest
 
 from azure_rotator.dispatch.procrastinate import SCHEMA
+from tests import direct
 from tests.cli.conftest import PROGRAM, Terminal
 from tests.plugins.postgres import Postgres
 from tests.plugins.receivers import Collector, attributes
@@ -99,9 +99,9 @@ def test_metrics_and_health_of_a_process_and_its_log_as_json(stocked: Terminal):
     (served,) = [line for line in lines if line["event"] == "metrics served"]
     assert (served["address"], served["level"]) == ("127.0.0.1", "info")
     url = f"http://127.0.0.1:{served['port']}"
-    with urllib.request.urlopen(f"{url}/healthz", timeout=30) as answer:  # noqa: S310
+    with direct.ask(f"{url}/healthz", timeout=30) as answer:
         assert answer.read() == b"ok\n"
-    with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:  # noqa: S310
+    with direct.ask(f"{url}/metrics", timeout=30) as answer:
         shown = answer.read().decode()
     process.send_signal(signal.SIGTERM)
     rest = [json.loads(text) for text in process.communicate()[1].splitlines()]
@@ -112,18 +112,19 @@ def test_metrics_and_health_of_a_process_and_its_log_as_json(stocked: Terminal):
     assert "process_resident_memory_bytes" in shown
 
 
-@pytest.mark.parametrize("how", ["flag", "variable"])
-@pytest.mark.parametrize("argv", [("scheduler", "run", "--once"), ("db", "upgrade")])
+@pytest.mark.parametrize(
+    ("argv", "variable"),
+    [
+        ("scheduler run --once --dispatcher procrastinate", "rows"),
+        ("scheduler run --once", "procrastinate"),
+        ("db upgrade", "procrastinate"),
+    ],
+)
 def test_procrastinate_is_refused_on_sqlite_before_anything_is_done(
-    terminal: Terminal, how: str, argv: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    terminal: Terminal, argv: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ):
-    if how == "variable":
-        monkeypatch.setenv("AZURE_ROTATOR_DISPATCHER", "procrastinate")
-    elif argv[0] == "scheduler":
-        argv = (*argv, "--dispatcher", "procrastinate")
-    else:
-        return
-    said = terminal(*argv, "--json")
+    monkeypatch.setenv("AZURE_ROTATOR_DISPATCHER", variable)
+    said = terminal(*argv.split(), "--json")
     assert (said.code, said.error["code"]) == (2, "ParameterInvalid")
     assert "needs a store in PostgreSQL" in said.error["message"]
     assert "the dispatcher rows" in said.error["hint"]

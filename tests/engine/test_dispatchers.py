@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 
 from azure_rotator.config import PROCRASTINATE, ROWS
 from azure_rotator.dispatch.procrastinate import SCHEMA
+from azure_rotator.domain.errors import Unavailable
 from azure_rotator.scheduler.loop import Served
 from azure_sandbox.testing import Control, Sandbox
-from tests.engine.world import World, worlds
+from tests.engine.world import World, refused, worlds
 from tests.leak.search import Canaries
 from tests.plugins.azure import OWNED_BY, App, MakeApplication
 from tests.plugins.postgres import Postgres
@@ -89,6 +91,25 @@ def test_while_a_job_is_at_work_no_credential_is_in_its_tables(world: World, con
     assert rotation_id in repr(world.main.store.get_rotation(rotation_id))
     for found in seen:
         assert canaries.found(repr(found)) == []
+
+
+def test_a_round_that_fails_leaves_no_thread_that_keeps_its_process_from_ending(world: World):
+    world.create(auto_rotate=True, rotation_interval=30)
+    world.clock.advance(days=30)
+    process = world.process()
+
+    def gone(*_: object, **__: object) -> None:
+        assert "azure-rotator-queue" in running()
+        raise Unavailable("StoreUnavailable", "the store is away", applied="no")
+
+    process.store.before["due"] = gone
+    scheduler = world.scheduler(engine=process.engine, dispatcher=PROCRASTINATE)
+    assert refused(scheduler.once).code == "StoreUnavailable"
+    assert "azure-rotator-queue" not in running()
+
+
+def running() -> set[str]:
+    return {thread.name for thread in threading.enumerate() if not thread.daemon}
 
 
 def test_a_job_for_what_is_finished_does_nothing(world: World):

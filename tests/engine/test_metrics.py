@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import struct
 import threading
 import urllib.error
 import urllib.request
@@ -24,6 +26,7 @@ from azure_rotator.scheduler.loop import Scheduler
 from azure_rotator.telemetry.endpoint import Endpoint
 from azure_rotator.telemetry.metrics import Metrics, Shared
 from azure_sandbox.testing import Control
+from tests import direct
 from tests.engine.world import ITEM, TARGET, World
 from tests.rows import row
 from tests.store import samples
@@ -60,20 +63,20 @@ class Replica:
         self._world = world
         self.scheduler = scheduler
         self.metrics = metrics
-        self._endpoint = endpoint
+        self.port = endpoint.port
 
     def ask(self, path: str, *, method: str = "GET") -> tuple[int, str]:
-        request = urllib.request.Request(f"http://127.0.0.1:{self._endpoint.port}{path}", method=method)
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
         try:
-            with urllib.request.urlopen(request, timeout=ANSWERS_WITHIN) as answer:  # noqa: S310
+            with direct.ask(request, timeout=ANSWERS_WITHIN) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refused:
             with refused:
                 return refused.code, refused.read().decode()
 
     def content_type(self, accept: str) -> str:
-        request = urllib.request.Request(f"http://127.0.0.1:{self._endpoint.port}/metrics", headers={"Accept": accept})
-        with urllib.request.urlopen(request, timeout=ANSWERS_WITHIN) as answer:  # noqa: S310
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/metrics", headers={"Accept": accept})
+        with direct.ask(request, timeout=ANSWERS_WITHIN) as answer:
             return str(answer.headers["Content-Type"])
 
     def scrape(self) -> Scraped:
@@ -343,6 +346,18 @@ def test_a_run_that_hangs_is_told_though_the_loop_goes_on(world: World):
         assert one.ask("/healthz") == (503, f"a run of rotation {rotation.rotation_id} hangs: it goes on for 360 s\n")
         go.set()
         one.until(lambda: one.ask("/healthz")[0] == 200)
+
+
+@pytest.mark.parametrize("says", [b"", b"GET /metr"], ids=["nothing", "half a line"])
+def test_who_hangs_up_is_no_news(world: World, says: bytes, capfd: pytest.CaptureFixture[str]):
+    """As a load balancer does that only looks whether somebody listens."""
+    with replica(world) as one:
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", one.port)) as visitor:
+                visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, and no end
+                visitor.sendall(says)
+        assert one.ask("/healthz") == (200, "ok\n")
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -369,6 +369,23 @@ def test_a_throttled_tenant_is_left_alone_and_delays_nobody_else(
     assert len(world.published_at()) == 1
 
 
+@pytest.mark.parametrize("method", ["begin_minting", "store_pending", "record_proof", "publish"])
+def test_a_store_that_takes_no_more_writes_ends_one_call_which_says_so(world: World, method: str):
+    """As on a disk that is full: reads go on, and what is due would be due again and again."""
+    world.create(auto_rotate=True, rotation_interval=30)
+    world.clock.advance(days=30)
+
+    def full(*_: object, **__: object) -> None:
+        raise Unavailable("StoreUnavailable", "the disk is full", applied="no")
+
+    world.main.store.before[method] = full
+    assert world.tick().failed == {"StoreUnavailable": 1}
+    world.main.store.before.clear()
+    world.clock.advance(minutes=1)
+    world.tick()
+    assert len(world.published_at()) == 1
+
+
 def test_a_store_that_is_away_ends_one_call_and_is_asked_again_by_the_process(world: World):
     every(world, 30)
     world.clock.advance(days=30)

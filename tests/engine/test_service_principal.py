@@ -13,7 +13,7 @@ from azure_rotator.domain.names import parse_stamp
 from azure_rotator.engine.inventory import Manager
 from azure_sandbox.testing import SecretInfo
 from tests.engine.world import ITEM, TARGET, World, refused
-from tests.plugins.azure import App, MakeApplication
+from tests.plugins.azure import OWNED_BY, App, MakeApplication
 from tests.rows import row
 
 VALUE = "Spn8Q~of-the-service-principal-and-of-nobody-else"
@@ -143,6 +143,24 @@ def test_an_orphan_of_ours_on_the_service_principal_goes(principal: Principal):
     done = world.engine.reconcile()
     assert [one.key_id for one in done.orphans] == [late.key_id]
     assert principal.key_ids() == {world.describe().key_id, foreign.key_id}
+
+
+@row("F35")
+def test_it_goes_too_where_only_another_target_of_the_application_is_asked(
+    principal: Principal, make_application: MakeApplication
+):
+    """Else the application would count as looked at, and nobody would look at its service principal again."""
+    world = principal.world
+    principal.adopt()
+    world.rotate()
+    stamp = principal.secrets()[0].display_name
+    second = make_application("second-rotator", roles=[OWNED_BY])
+    world.control.update_application(principal.app.app_id, owners=[world.rotator.app_id, second.app_id])
+    world.create_target("/azure/two", client_id=second.app_id, client_secret=second.secret)
+    world.create(name="/prod/two", target_name="/azure/two", app_id=principal.app.app_id)
+    late = world.control.add_secret(principal.id, display_name=stamp)
+    done = world.engine.reconcile(target="/azure/two")
+    assert [one.key_id for one in done.orphans] == [late.key_id]
 
 
 @row("F35")

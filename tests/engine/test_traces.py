@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 from opentelemetry import trace
 
-from azure_rotator.domain.errors import Rejected
+from azure_rotator.domain.errors import Rejected, Unavailable
 from azure_rotator.telemetry import Redactor
 from azure_rotator.telemetry.traces import Traces, wanted
 from azure_sandbox.testing import Control
@@ -78,6 +78,22 @@ def test_a_failure_is_told_by_its_code(world: World, collector: Collector, contr
         world.tick()
     told = {span.name: (span.status.code, attributes(span).get("error.type")) for span in collector.spans}
     assert told["rotation"] == told["step mint"] == (2, "AzurePermissionMissing")
+
+
+def test_a_store_that_is_away_is_told_by_its_code_too(world: World, collector: Collector):
+    world.create(auto_rotate=True, rotation_interval=7)
+
+    def away(*_: object, **__: object) -> None:
+        raise Unavailable("StoreUnavailable", "the store is away", applied="no")
+
+    world.main.store.before["begin_minting"] = away
+    world.clock.advance(days=7)
+    with traced(world):
+        world.tick()
+    assert {(span.name, attributes(span).get("error.type")) for span in collector.spans} == {
+        ("rotation", "StoreUnavailable"),
+        ("step mint", "StoreUnavailable"),
+    }
 
 
 @row("AK-29")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -17,6 +16,7 @@ from azure_rotator.telemetry import Redactor, StructlogObserver, logging_to
 from azure_rotator.telemetry.endpoint import Endpoint
 from azure_rotator.telemetry.metrics import Metrics
 from azure_sandbox.testing import Control, Sandbox
+from tests import direct
 from tests.engine.world import ITEM, World, worlds
 from tests.leak.evidence import Evidence
 from tests.leak.search import Canaries
@@ -46,7 +46,7 @@ def test_no_credential_is_in_metrics_health_or_a_log(world: World, control: Cont
     def look(when: str) -> None:
         for path in ("/metrics", "/healthz", "/readyz", f"/{address}"):
             try:
-                answer = urllib.request.urlopen(f"http://127.0.0.1:{endpoint.port}{path}", timeout=60)
+                answer = direct.ask(f"http://127.0.0.1:{endpoint.port}{path}", timeout=60)
             except urllib.error.HTTPError as refused:
                 answer = refused
             with answer:

@@ -22,6 +22,7 @@ from tests.store.inspection import Inspection
 from tests.store.samples import DAY, LATER, NOW
 
 BROKEN = Failure(code="DeliveryFailed", text="it answered 500")
+REFUSING = Failure(code="DeliveryRefused", text="it answered 413")
 HOUR = timedelta(hours=1)
 
 
@@ -143,11 +144,23 @@ def test_one_event_that_is_refused_does_not_keep_its_list_for_ever(store: SqlUni
         while (parcel := store.claim_parcel("w1", now)) is not None:
             if bad in ids(parcel.events):
                 again = [Postponement(event_id=one.event_id, next_attempt_at=now + HOUR) for one in parcel.deliveries]
-                store.record_failed(parcel, again, BROKEN, at=now)
+                store.record_failed(parcel, again, REFUSING, at=now)
             else:
                 store.record_delivered(parcel, now)
                 sent.append(len(parcel.events))
     assert sent == [50, 25, 12, 1, 6, 3, 1, 1], "all but one"
+
+
+def test_what_did_not_get_through_comes_again_as_one_list_with_what_is_new(store: SqlUnitOfWork):
+    add(store, runner_type=RunnerType.PERIODIC, every=1)
+    written = write(store, 30)
+    for hours in range(8):
+        now = LATER + hours * HOUR
+        parcel = claim(store, now=now)
+        again = [Postponement(event_id=one.event_id, next_attempt_at=now + HOUR) for one in parcel.deliveries]
+        store.record_failed(parcel, again, BROKEN, at=now)
+    written += write(store, 3)
+    assert ids(claim(store, now=LATER + 24 * HOUR).events) == ids(written)
 
 
 def test_what_one_holds_another_does_not_get(store: SqlUnitOfWork, open_again: Opened):

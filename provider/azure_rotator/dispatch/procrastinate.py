@@ -46,11 +46,12 @@ _BEAT_SECONDS, _GONE_SECONDS = 30.0, 300.0
 
 _NO_CONNECTION = ("there is no connection to its server", "look at the server, its address, its database and login")
 _NO_STATEMENT = ("its server refused a statement", "look at the server's log; the rotations wait meanwhile")
-_NO_TABLES = ("its tables are not there", "make them: azure-rotator db upgrade with AZURE_ROTATOR_DISPATCHER set")
+_MAKE = "AZURE_ROTATOR_DISPATCHER=procrastinate azure-rotator db upgrade"
+_NO_TABLES = ("its tables are not there", f"make them: {_MAKE}")
 _REASONS: Mapping[str, tuple[str, str]] = {
     "42501": (
         "its server does not allow this user to do that",
-        "grant what docs/operations.md says; its owner makes the tables with azure-rotator db upgrade",
+        f"grant what docs/operations.md says; its owner makes the tables: {_MAKE}",
     ),
     "42P01": _NO_TABLES,
     "42883": _NO_TABLES,
@@ -107,7 +108,7 @@ def make_tables(connection: Mapping[str, str], label: str, *, renew: bool = Fals
             raise Corrupt(
                 "StoreSchemaMismatch",
                 f"the schema {SCHEMA} in {label} has other tables than this release of procrastinate needs",
-                hint="stop the schedulers that use it, then make it anew: azure-rotator db upgrade"
+                hint=f"stop the schedulers that use it, then make it anew: {_MAKE}"
                 if found.startswith(_MARK)
                 else "it is another program's; let its owner rename it",
             )

@@ -28,6 +28,7 @@ EXIT_CODES: Mapping[str, int] = {
     "StoreSchemaMismatch": 1,
     "StoreMismatch": 1,
     "DeliveryFailed": 1,
+    "DeliveryRefused": 1,
     "ParameterMissing": 2,
     "ParameterIrrelevant": 2,
     "ParameterImmutable": 2,

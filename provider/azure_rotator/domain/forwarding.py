@@ -32,6 +32,8 @@ MIN_EVERY_HOURS, MAX_EVERY_HOURS = 1, 24
 SHORTEST_SIGNING_KEY = 16
 RETRIED_FOR = timedelta(hours=24)
 KEPT_FOR = timedelta(days=30)
+REFUSED = "DeliveryRefused"
+"""The code of a receiver that does not take these very events; ``DeliveryFailed``: nothing gets through."""
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _LONGEST_ADDRESS = 254

@@ -1295,7 +1295,7 @@ class Notifier(Protocol):
         """Return when the receiver has taken it.
 
         Raises:
-            Rejected: ``DeliveryFailed``: it does not take these very events; others may pass.
+            Rejected: ``DeliveryRefused``: it does not take these very events; others may pass.
             Unavailable: ``DeliveryFailed``: nothing gets through for now; it may have been taken all the same.
         """
         ...

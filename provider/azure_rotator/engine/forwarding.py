@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import TypedDict
 
 from azure_rotator.domain.backoff import retry_delay
-from azure_rotator.domain.errors import Conflict, NotFound, Rejected, RotatorError, Unavailable, rejection
-from azure_rotator.domain.forwarding import KEPT_FOR, WEBHOOK_CREDENTIALS, next_try_at, shown_url
+from azure_rotator.domain.errors import Conflict, NotFound, RotatorError, Unavailable, rejection
+from azure_rotator.domain.forwarding import KEPT_FOR, REFUSED, WEBHOOK_CREDENTIALS, next_try_at, shown_url
 from azure_rotator.domain.model import Forwarder, ForwarderType, RunnerType, WebhookAuth
 from azure_rotator.domain.names import canonical_path
 from azure_rotator.domain.parameters import (
@@ -209,7 +209,7 @@ class Forwarding:
             for one in parcel.deliveries
         ]
         # What was sent alone may itself be what the receiver cannot take; only then do the others go on at once.
-        alone = isinstance(error, Rejected) and error.code == "DeliveryFailed"
+        alone = error.code == REFUSED
         others_at = None if alone else now + retry_delay(1, jitter=jitter, retry_after_seconds=retry_after)
         behind = self._c.uow.record_failed(
             parcel,

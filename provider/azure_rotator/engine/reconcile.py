@@ -6,7 +6,7 @@ a person made is never touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -35,12 +35,14 @@ class _Place:
 
     Args:
         used_by: The items that use it, each with its Target; without any only the journal remembers it.
+        keepers: The Targets of its tenant.
     """
 
     lane: str
     tenant_id: str
     app_id: str
     used_by: tuple[tuple[RotatedSecret, Target], ...]
+    keepers: tuple[Target, ...]
 
 
 class Reconcile:
@@ -70,10 +72,7 @@ class Reconcile:
         limit_at = self._foreground.limit_at()
         rotations = [self._finish(r, problems, limit_at, dry_run=dry_run) for r in self._open(target)]
         orphans: list[Orphan] = []
-        for known in self._c.uow.lanes():
-            if not known.startswith("application:"):
-                continue
-            place = self._place(known, target)
+        for place in self._places(lane for lane in self._c.uow.lanes() if lane.startswith("application:")):
             failed = self._look(place, self._who(place, target), orphans, dry_run=dry_run)
             if failed is not None:
                 problems.append(_problem(f"application {place.app_id}", failed))
@@ -97,7 +96,7 @@ class Reconcile:
             return 0
         lanes = self._c.uow.take_sweeps(now, again_at=now + SWEPT_AFTER, limit=_SWEPT_AT_ONCE)
         self._asks_at = None if lanes else now + _ASK_EVERY
-        for place in (self._place(lane, None) for lane in lanes):
+        for place in self._places(lanes):
             removed: list[Orphan] = []
             failed = self._look(place, self._who(place, None), removed, dry_run=False)
             if failed is not None:
@@ -165,23 +164,29 @@ class Reconcile:
         except RotatorError as failed:
             return failed
 
-    def _place(self, lane: str, target: str | None) -> _Place:
-        """The application of a lane, with the items of this Target, or of any."""
-        _, tenant_id, app_id = lane.split(":", 2)
-        used_by = []
-        for item in self._c.uow.list_items(app_id=app_id):
-            keeper = self._c.uow.find_target(target_id=item.target_id)
-            fits = keeper is not None and keeper.tenant_id == tenant_id and target in {None, keeper.name}
-            if fits and keeper is not None and item.state is ItemState.ACTIVE and item.rotator_type in CLIENT_SECRETS:
-                used_by.append((item, keeper))
-        return _Place(lane=lane, tenant_id=tenant_id, app_id=app_id, used_by=tuple(used_by))
+    def _places(self, lanes: Iterable[str]) -> Iterator[_Place]:
+        """The applications of these lanes."""
+        targets = self._c.uow.list_targets()
+        for lane in lanes:
+            _, tenant_id, app_id = lane.split(":", 2)
+            keepers = {one.target_id: one for one in targets if one.tenant_id == tenant_id}
+            used_by = tuple(
+                (item, keepers[item.target_id])
+                for item in self._c.uow.list_items(app_id=app_id)
+                if item.target_id in keepers and item.state is ItemState.ACTIVE and item.rotator_type in CLIENT_SECRETS
+            )
+            yield _Place(
+                lane=lane, tenant_id=tenant_id, app_id=app_id, used_by=used_by, keepers=tuple(keepers.values())
+            )
 
     def _who(self, place: _Place, target: str | None) -> Iterator[Callable[[], Identity]]:
-        """Everybody who may look: whoever acts for an item of it, then the Targets of its tenant. Each is opened when
-        the ones before could not look."""
-        yield from (partial(self._c.identity_for, item, keeper) for item, keeper in place.used_by)
-        for one in self._c.uow.list_targets():
-            if one.tenant_id == place.tenant_id and target in {None, one.name}:
+        """Everybody who may look, of this Target or of any: whoever acts for an item of the application, then the
+        Targets of its tenant. Each is opened when the ones before could not look."""
+        for item, keeper in place.used_by:
+            if target in {None, keeper.name}:
+                yield partial(self._c.identity_for, item, keeper)
+        for one in place.keepers:
+            if target in {None, one.name}:
                 yield partial(self._c.target_identity, one)
 
     def _look(

@@ -167,7 +167,7 @@ def _address(notice: Notice) -> str:
 def _told(notice: Notice, status: int, retry_after: str | None) -> None:
     """What an answer means.
 
-    Raises: Rejected, Unavailable ``DeliveryFailed``.
+    Raises: Rejected ``DeliveryRefused``, Unavailable ``DeliveryFailed``.
     """
     if 200 <= status < 300:
         return
@@ -187,7 +187,7 @@ def _failed(
     where = origin_of(notice.forwarder.url or "")
     message = f'event forwarder "{notice.forwarder.name}": {where} {problem}'
     if refused:
-        return Rejected("DeliveryFailed", message, hint=hint)
+        return Rejected("DeliveryRefused", message, hint=hint)
     return Unavailable("DeliveryFailed", message, hint=hint, retry_after_seconds=retry_after_seconds)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -116,7 +117,7 @@ class Scheduler:
         self._lock = threading.Lock()
         self._left: set[str] = set()  # somebody else was faster: not looked at again before the next poll
         self._broken: set[str] = set()  # met a fault of ours, which would only repeat itself
-        self._touched: set[str] | None = None  # what one call ran; a process that goes on does not collect it
+        self._begun: set[str] | None = None  # what one call is to come back to; a process that goes on collects nothing
         self.served = Served()
         self._began_at: datetime | None = None
         self._ticked_at: datetime | None = None
@@ -166,7 +167,8 @@ class Scheduler:
         courier = threading.Thread(target=self._inform, name="azure-rotator-courier")
         courier.start()
         try:
-            self._rotate()
+            with closing(self._dispatcher):  # else its threads would keep a process that failed from ending
+                self._rotate()
         finally:
             self._stopping.set()
             courier.join()
@@ -190,7 +192,6 @@ class Scheduler:
                 self._observer.tell("store not usable", code=failed.code, message=failed.message, hint=failed.hint)
             pause = self._poll * min(2**failures, _LONGEST_PAUSE // self._poll or 1)
             rang = self._bell.wait(pause.total_seconds())
-        self._dispatcher.close()
 
     def _beat(self, error: RotatorError | None) -> None:
         self._ticks[error is None] += 1
@@ -222,16 +223,16 @@ class Scheduler:
         Raises:
             RotatorError: The store could not be used.
         """
-        self._touched = set()
-        while not self._stopping.is_set():
-            self._bell.clear()
-            self._engine.reminders.tell_due()
-            self._tick()
-            if self._dispatcher.in_hand or self._dispatcher.waiting:
-                self._bell.wait(self._poll.total_seconds())  # another process may end it, which rings nothing here
-            elif not self._wait_for_proofs():
-                break
-        self._dispatcher.close()
+        self._begun = set()
+        with closing(self._dispatcher):
+            while not self._stopping.is_set():
+                self._bell.clear()
+                self._engine.reminders.tell_due()
+                self._tick()
+                if self._dispatcher.in_hand or self._dispatcher.waiting:
+                    self._bell.wait(self._poll.total_seconds())  # another process may end it, which rings nothing here
+                elif not self._wait_for_more():
+                    break
         while not self._stopping.is_set() and self._engine.sweep_some():
             pass  # not on a thread of its own: the call ends with it
         self._engine.forwarding.deliver_due(stopping=self._stopping.is_set)
@@ -255,13 +256,14 @@ class Scheduler:
             found = self._engine.planner.due(room + taken + len(left))
             self._dispatcher.submit([rotation_id for rotation_id in found if rotation_id not in left])
 
-    def _wait_for_proofs(self) -> bool:
-        """Returns: whether something of what this process began goes on soon, and is due now."""
+    def _wait_for_more(self) -> bool:
+        """Returns: whether something of what this process began goes on soon, and is due now; or what somebody else has
+        in hand may be free by now."""
         now = self._clock.now()
-        goes_on_at = self._engine.planner.goes_on_at(self._touched or ())
+        goes_on_at = self._engine.planner.goes_on_at(self._begun or ())
         if goes_on_at is None or goes_on_at - now > _PATIENCE:
             return False
-        self._clock.wait_until(goes_on_at)
+        self._clock.wait_until(goes_on_at if goes_on_at > now else now + self._poll)
         self._forget_left()
         return True
 
@@ -290,8 +292,10 @@ class Scheduler:
             with self._lock:
                 self._running.pop(rotation_id, None)
         with self._lock:
-            if self._touched is not None:
-                self._touched.add(rotation_id)
+            if self._begun is not None and outcome.ending is Ending.LOST:
+                self._begun.discard(rotation_id)  # the next round's: somebody else has it, or the store fails
+            elif self._begun is not None:
+                self._begun.add(rotation_id)
             self.served.endings[outcome.ending] += 1
             if outcome.ending in {Ending.BUSY, Ending.LOST}:
                 self._left.add(rotation_id)

@@ -88,14 +88,13 @@ _LATEST = (
 _OUTCOMES_OF = select(outcomes.c.item_id, outcomes.c.code, outcomes.c.count.label("number")).where(
     outcomes.c.item_id.in_(bindparam("ids", expanding=True))
 )
-_EXPIRED = select(func.count()).select_from(versions).where(EXPIRES, versions.c.expires_at <= _NOW)
-_EXPIRES_NEXT = (
+_ENDS = (
     select(versions.c.expires_at)
     .join_from(versions, items, items.c.item_id == versions.c.item_id)
-    .where(EXPIRES, versions.c.expires_at > _NOW, items.c.enabled.is_(True))
-    .order_by(versions.c.expires_at)
-    .limit(1)
+    .where(EXPIRES, items.c.enabled.is_(True))
 )
+_EXPIRED = _ENDS.with_only_columns(func.count()).where(versions.c.expires_at <= _NOW)
+_EXPIRES_NEXT = _ENDS.where(versions.c.expires_at > _NOW).order_by(versions.c.expires_at).limit(1)
 _reach = case(
     *((permits.c.lane.startswith(f"{kind}:"), literal(kind)) for kind in ("tenant", "subscription")),
     else_=literal("object"),

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, insert, literal, or_, select, update
 
 from azure_rotator.domain.errors import Conflict
-from azure_rotator.domain.forwarding import RETRIED_FOR
+from azure_rotator.domain.forwarding import REFUSED, RETRIED_FOR
 from azure_rotator.domain.model import AuditLine, Delivery, Event, Forwarder, RunnerType
 from azure_rotator.domain.ports import Backlog, Failure, Parcel, Postponement
 from azure_rotator.store import audit as audit_rows
@@ -135,11 +135,15 @@ class ForwarderRows:
             forwarder = Forwarder(**connection.execute(select(*_FORWARDER).where(mine)).mappings().one())
             rows = [found]
             if forwarder.runner_type is RunnerType.PERIODIC:
-                together = (
+                alike, most = deliveries.c.error_code.is_distinct_from(REFUSED), MOST_IN_A_LIST
+                if found["error_code"] == REFUSED:
                     # What was refused together comes again in halves, until what cannot be taken is alone.
-                    whole.where(_of(forwarder.forwarder_id), deliveries.c.attempts == found["attempts"])
+                    alike = and_(deliveries.c.error_code == REFUSED, deliveries.c.attempts == found["attempts"])
+                    most = max(1, MOST_IN_A_LIST >> found["attempts"])
+                together = (
+                    whole.where(_of(forwarder.forwarder_id), alike)
                     .order_by(events.c.sequence)
-                    .limit(max(1, MOST_IN_A_LIST >> found["attempts"]))
+                    .limit(most)
                     .with_for_update(skip_locked=True, key_share=True, of=deliveries)
                 )
                 rows = list(connection.execute(together).mappings())

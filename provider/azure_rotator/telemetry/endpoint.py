@@ -135,6 +135,10 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         self.server_name, self.server_port = "azure-rotator", self.server_address[1]
         self.setup_environ()
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Nothing: who connects and says nothing, or hangs up, is a load balancer's check or a scan of ports. The base
+        class prints a traceback, which nobody redacts."""
+
 
 class _Handler(WSGIRequestHandler):
     timeout = 10  # seconds: who does not finish his request does not keep a thread

@@ -101,7 +101,7 @@ class Traces:
         try:
             yield
         except BaseException as raised:
-            error = type(raised).__name__
+            error = getattr(raised, "code", type(raised).__name__)
             raise
         finally:
             self._end(span, work, str(work.fields.get("code") or error))

@@ -42,7 +42,7 @@ CONTRACT: Mapping[int, str] = {
     "CredentialTypeNotAllowed AzureThrottled AzureUnavailable",
 }
 # Ours, beside the contract: what nobody foresaw, a value that no rule of its own names, and receivers of events.
-BESIDE = {"InternalError": 1, "DeliveryFailed": 1, "ParameterInvalid": 2, "AzureRefused": 7}
+BESIDE = {"InternalError": 1, "DeliveryFailed": 1, "DeliveryRefused": 1, "ParameterInvalid": 2, "AzureRefused": 7}
 EXPECTED = {code: exit_ for exit_, codes in CONTRACT.items() for code in codes.split()}
 
 ERRORS = {"Rejected", "Forbidden", "NotFound", "Conflict", "Unavailable", "Corrupt", "RotatorError"}
