@@ -8,13 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, case, func, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from azure_rotator.domain.census import MOST_ITEMS, MOST_OVERDUE, MOST_TARGETS, Census, Group, Tally
 from azure_rotator.domain.due import LATE
 from azure_rotator.domain.model import ItemState, RotatorType
 from azure_rotator.store.column_types import Instant, by_code_point, database_now
-from azure_rotator.store.connect import Database
+from azure_rotator.store.connect import Database, insert_into
 from azure_rotator.store.tables import (
     EXPIRES,
     IS_CURRENT,
@@ -111,13 +110,11 @@ _WAITING = select(
 
 def count_outcome(connection: Connection, item_id: str, code: str) -> None:
     """One more of these for the item, in the transaction of what it tells about."""
-    # The two databases spell it alike, SQLAlchemy has it per dialect.
-    upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     first = select(items.c.item_id, literal(code), items.c.target_id, items.c.rotator_type, literal(1)).where(
         items.c.item_id == item_id
     )
     connection.execute(
-        upsert(outcomes)
+        insert_into(connection, outcomes)
         .from_select(["item_id", "code", "target_id", "rotator_type", "count"], first)
         .on_conflict_do_update(index_elements=["item_id", "code"], set_={"count": outcomes.c.count + 1})
     )

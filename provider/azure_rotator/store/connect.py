@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy import Connection, Engine, Table, create_engine, event, select
+from sqlalchemy.dialects.postgresql import Insert as ServerInsert
+from sqlalchemy.dialects.sqlite import Insert as FileInsert
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 
@@ -198,6 +200,11 @@ def _postgresql_engine(location: Location, busy_seconds: float) -> Engine:
         use_native_hstore=False,
         hide_parameters=True,
     )
+
+
+def insert_into(connection: Connection, table: Table) -> ServerInsert | FileInsert:
+    """An INSERT that knows ON CONFLICT. The two databases spell it alike, SQLAlchemy has it per dialect."""
+    return ServerInsert(table) if connection.dialect.name == "postgresql" else FileInsert(table)
 
 
 def _refuse_another_key(engine: Engine, key_check: str, label: str) -> None:

@@ -15,7 +15,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, and_, case, exists, func, literal, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from azure_rotator.domain.errors import LeaseLost
 from azure_rotator.domain.kinds import pauses
@@ -23,7 +22,7 @@ from azure_rotator.domain.model import RotationState, Stage, Trigger
 from azure_rotator.domain.ownership import SWEPT_AFTER
 from azure_rotator.domain.ports import Claim, LaneClaim
 from azure_rotator.store.column_types import database_now
-from azure_rotator.store.connect import Database
+from azure_rotator.store.connect import Database, insert_into
 from azure_rotator.store.tables import OPEN, TO_SWEEP, items, permits, rotations, targets, versions
 
 
@@ -192,9 +191,7 @@ def _holds_permit(claim: Claim | LaneClaim) -> ColumnElement[bool]:
 
 def ensure_permit(connection: Connection, lane: str) -> None:
     """Make the lane's row, if there is none."""
-    # The two databases spell it alike, SQLAlchemy has it per dialect.
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(insert(permits).values(lane=lane, fence=0).on_conflict_do_nothing())
+    connection.execute(insert_into(connection, permits).values(lane=lane, fence=0).on_conflict_do_nothing())
 
 
 def take_up_failed(connection: Connection, item_ids: Select[tuple[str]], at: datetime) -> None:
