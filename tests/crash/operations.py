@@ -175,7 +175,6 @@ OPERATIONS: tuple[Operation, ...] = (
                 options={"name": ITEM},
             )
         ],
-        refused=frozenset({"ItemLocked"}),
         adopts=True,
     ),
     Operation(

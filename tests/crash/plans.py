@@ -228,6 +228,7 @@ ADOPT_ANOTHER = _deed(
     weight=2,
     # After a rotation the same secret is gone, or is the item's previous one for a while.
     repeated=frozenset({None, "CredentialNotFound", "CredentialAlreadyManaged"}),
+    refused=frozenset({"ItemLocked"}),
     adopts=True,
 )
 _CREATED = (*_CHANGE, "insert_item", "finish_retiring")
