@@ -74,6 +74,7 @@ READS = frozenset(
         "audit_lines",
         "events",
         "get_rotation",
+        "situation",
         "open_rotations",
         "operations",
         "held_key_ids",

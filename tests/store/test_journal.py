@@ -9,6 +9,7 @@ import pytest
 
 from azure_rotator.domain.errors import Conflict, NotFound, RotatorError
 from azure_rotator.domain.model import ItemState, Origin, Rotation, RotationState, Stage, Trigger, Version
+from azure_rotator.domain.ports import Situation
 from azure_rotator.store.unit_of_work import SqlUnitOfWork
 from tests.store import samples
 from tests.store.inspection import Inspection
@@ -33,6 +34,38 @@ def test_a_rotation_is_read_as_it_was_written(store: SqlUnitOfWork):
     assert store.insert_rotation(made) == made
     assert store.get_rotation(made.rotation_id) == made
     assert store.get_rotation("nobody") is None
+
+
+def test_a_situation_is_all_that_single_reads_would_find(store: SqlUnitOfWork):
+    item, _ = samples.add_item(store)
+    planned, claim = samples.started(store, item.item_id)
+    before = store.situation(planned.rotation_id)
+    assert before is not None
+    assert before.mint is None
+    mint = samples.mint(claim)
+    store.begin_minting(claim, NOW, mint)
+    rotation = store.get_rotation(planned.rotation_id)
+    assert rotation is not None
+    assert store.situation(planned.rotation_id) == Situation(
+        rotation=rotation,
+        item=store.find_item(item_id=item.item_id),
+        versions=tuple(store.versions(item.item_id)),
+        target=store.find_target(target_id=item.target_id),
+        mint=mint,
+    )
+    assert before.versions == tuple(store.versions(item.item_id)) != ()
+    assert store.situation("nobody") is None
+
+
+def test_the_situation_of_a_rotation_outlives_its_item(store: SqlUnitOfWork):
+    item, _ = samples.add_item(store)
+    left = store.begin_delete(samples.rotation(item.item_id, trigger=Trigger.DELETE), revision=item.revision)
+    store.drop_item(samples.claimed(store, left), None, NOW)
+    rotation = store.get_rotation(left.rotation_id)
+    assert rotation is not None
+    assert store.situation(left.rotation_id) == Situation(
+        rotation=rotation, item=None, versions=(), target=None, mint=None
+    )
 
 
 def test_the_same_request_attaches_even_when_it_is_long_done(store: SqlUnitOfWork):

@@ -563,6 +563,24 @@ class Reminded:
     events: tuple[Event, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """An operation and what its next step is decided by and works with, as one snapshot has it.
+
+    Args:
+        item: None: it is gone, and so are its versions.
+        versions: As ``UnitOfWork.versions`` has them.
+        target: The item's; perhaps a tombstone.
+        mint: The operation's latest attempt to mint, unless Azure refused that for certain.
+    """
+
+    rotation: Rotation
+    item: RotatedSecret | None
+    versions: tuple[Version, ...]
+    target: Target | None
+    mint: Mint | None
+
+
 class UnitOfWork(Protocol):
     """The store, one method per state change, each one transaction.
 
@@ -786,6 +804,10 @@ class UnitOfWork(Protocol):
 
     # journal, read
     def get_rotation(self, rotation_id: str) -> Rotation | None: ...
+
+    def situation(self, rotation_id: str) -> Situation | None:
+        """Asked before each step: a transaction for each part of it would cost more than the step."""
+        ...
 
     def open_rotations(self, *, item_id: str | None = None) -> Sequence[Rotation]:
         """Rotations that are neither ``done`` nor closed, oldest first."""

@@ -13,11 +13,11 @@ from azure_rotator.domain import rotation as machine
 from azure_rotator.domain.backoff import MAX_ATTEMPTS, pause
 from azure_rotator.domain.errors import Corrupt, Forbidden, NotFound, RotatorError, Unavailable
 from azure_rotator.domain.model import (
-    Account,
     AuditLine,
     ConnectionType,
     Event,
     ForwarderType,
+    Mint,
     RotatedSecret,
     Rotation,
     RotatorType,
@@ -127,15 +127,7 @@ class Context:
     # --- Azure objects and identities -----------------------------------------------------------------------------
 
     def target_of(self, item: RotatedSecret) -> Target:
-        target = self.uow.find_target(target_id=item.target_id)
-        if target is None or target.deleted:
-            raise NotFound(
-                "TargetNotFound",
-                f'the Target of "{item.name}" no longer exists',
-                hint="its value can still be read; delete the item with --force-delete, which leaves its secrets in "
-                "Azure, and create it again on another Target",
-            )
-        return target
+        return in_use(self.uow.find_target(target_id=item.target_id), item)
 
     def pause(self, error: RotatorError, lane: str, tenant_id: str | None) -> datetime | None:
         """Let everybody whom Azure asked to pause do so, in every process.
@@ -215,6 +207,7 @@ class Context:
         item: RotatedSecret,
         target: Target,
         versions: Sequence[Version],
+        mint: Mint | None,
         guard: Callable[[], None],
         *,
         whole_item: bool,
@@ -223,19 +216,27 @@ class Context:
         present = self.version_value(current) if current else None
         return Job(
             rotation=rotation,
-            item=with_password_defaults(item, self.uow.account()),
+            item=self._with_password_defaults(item),
             target=target,
             store_id=self.uow.store_id(),
             acting=self.acting_identity(item, target, present),
             current=current,
             present=present,
-            earlier=self._evidence(rotation),
+            earlier=self._evidence(mint),
             guard=guard,
             whole_item=whole_item,
         )
 
-    def _evidence(self, rotation: Rotation) -> SecretText | None:
-        mint = self.uow.find_mint(rotation.mint_id) if rotation.mint_id else None
+    def _with_password_defaults(self, item: RotatedSecret) -> RotatedSecret:
+        """The item with the account's rules for passwords where it has none of its own."""
+        if item.rotator_type is not RotatorType.PASSWORD:
+            return item
+        account = self.uow.account()
+        classes = ("use_capital_letters", "use_lower_letters", "use_numbers", "use_special_characters")
+        open_ones = {name: getattr(account, name) for name in classes if getattr(item, name) is None}
+        return replace(item, password_length=item.password_length or account.password_length, **open_ones)
+
+    def _evidence(self, mint: Mint | None) -> SecretText | None:
         if mint is None or mint.sealed_evidence is None:
             return None
         return self.sealer.open(mint.sealed_evidence, mint_place(mint.mint_id))
@@ -252,13 +253,16 @@ class Context:
         return self.sealer.seal(value, version_place(version_id, number))
 
 
-def with_password_defaults(item: RotatedSecret, account: Account) -> RotatedSecret:
-    """The item with the account's rules for passwords where it has none of its own."""
-    if item.rotator_type is not RotatorType.PASSWORD:
-        return item
-    classes = ("use_capital_letters", "use_lower_letters", "use_numbers", "use_special_characters")
-    open_ones = {name: getattr(account, name) for name in classes if getattr(item, name) is None}
-    return replace(item, password_length=item.password_length or account.password_length, **open_ones)
+def in_use(target: Target | None, item: RotatedSecret) -> Target:
+    """The item's Target, if it still is one. Raises: NotFound ``TargetNotFound``."""
+    if target is None or target.deleted:
+        raise NotFound(
+            "TargetNotFound",
+            f'the Target of "{item.name}" no longer exists',
+            hint="its value can still be read; delete the item with --force-delete, which leaves its secrets in "
+            "Azure, and create it again on another Target",
+        )
+    return target
 
 
 def version_place(version_id: str, number: int) -> SealedFor:

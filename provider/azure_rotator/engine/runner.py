@@ -20,7 +20,7 @@ from azure_rotator.domain.model import RotatedSecret, Rotation, RotationState
 from azure_rotator.domain.ports import Claim, Span
 from azure_rotator.domain.rotation import Step
 from azure_rotator.domain.schedule import PUNCTUAL
-from azure_rotator.engine.context import Context, explained
+from azure_rotator.engine.context import Context, explained, in_use
 from azure_rotator.engine.failures import Failures
 from azure_rotator.engine.steps import Steps, Work
 
@@ -117,12 +117,11 @@ class Runner:
             if stopping():
                 return Outcome(ending=Ending.STOPPED, error=error, path=path, rotation=rotation)
             now = self._c.clock.now()
-            rotation = self._c.uow.get_rotation(claim.rotation_id)
-            if rotation is None:
-                return Outcome(ending=Ending.ENDED, error=error, path=path, rotation=rotation)
-            item = self._c.uow.find_item(item_id=rotation.item_id)
+            found = self._c.uow.situation(claim.rotation_id)
+            if found is None:
+                return Outcome(ending=Ending.ENDED, error=error, path=path)
+            rotation, item, versions = found.rotation, found.item, found.versions
             path = item.name if item else path
-            versions = tuple(self._c.uow.versions(rotation.item_id)) if item else ()
             _describe(span, claim, rotation, item, now)
             step = machine.next_step(rotation, item, versions, now)
             if step is Step.ENDED or item is None:
@@ -144,14 +143,15 @@ class Runner:
                         item=item,
                         versions=versions,
                         rotator=self._c.rotators[item.rotator_type],
-                        target=self._c.target_of(item),
+                        target=in_use(found.target, item),
+                        mint=found.mint,
                         now=now,
                     )
                     self._steps.take(step, work)
                 except LeaseLost:
                     raise
                 except RotatorError as raised:
-                    failed = explained(raised, item, self._c.uow.find_target(target_id=item.target_id))
+                    failed = explained(raised, item, found.target)
                     doing.set(code=failed.code)
                     error = error or failed
                     if self._fatal_to_the_store(failed):

@@ -66,6 +66,7 @@ class Work:
     versions: tuple[Version, ...]
     rotator: Rotator
     target: Target
+    mint: Mint | None
     now: datetime
 
 
@@ -100,9 +101,8 @@ class Steps:
 
     def _recover(self, work: Work) -> None:
         """Find out what came of the mint. "Nothing" is believed when repeated looks agree."""
-        mint = self._c.uow.find_mint(work.rotation.mint_id) if work.rotation.mint_id else None
         job = self._job(work)
-        found = work.rotator.recover(job, mint or Mint(mint_id="", rotation_id=work.rotation.rotation_id))
+        found = work.rotator.recover(job, work.mint or Mint(mint_id="", rotation_id=work.rotation.rotation_id))
         parked = work.rotation.state is RotationState.FAILED
         if found.minted is not None and not (parked and retention_of(work.item) is Retention.ALTERNATE):
             self._store(work, job, found.minted)
@@ -401,6 +401,7 @@ class Steps:
             work.item,
             work.target,
             work.versions,
+            work.mint,
             lambda: self._c.uow.extend(work.claim),
             whole_item=whole_item,
         )

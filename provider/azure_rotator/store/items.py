@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, Select, delete, exists, false, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, exists, false, insert, select, update
 
 from azure_rotator.domain.errors import Conflict, NotFound
 from azure_rotator.domain.model import AuditLine, RotatedSecret, Rotation, RotatorType, Version
@@ -18,6 +18,11 @@ from azure_rotator.store.leases import take_up_failed
 
 _ITEM = tables.columns_of(tables.items, RotatedSecret)
 _VERSION = tables.columns_of(tables.versions, Version)
+VERSIONS = (
+    select(*_VERSION)
+    .where(tables.versions.c.item_id == bindparam("item_id"))
+    .order_by(tables.versions.c.number, tables.versions.c.created_at, tables.versions.c.version_id)
+)
 
 # Not settings: what rotations, reads and deletes write. They do so without the reader's revision where the row is only
 # shown (a failure, a read), so an update must not write back what it read.
@@ -162,10 +167,8 @@ class ItemRows:
             return bool(connection.execute(statement).scalar_one())
 
     def versions(self, item_id: str) -> Sequence[Version]:
-        order = (tables.versions.c.number, tables.versions.c.created_at, tables.versions.c.version_id)
-        statement = select(*_VERSION).where(tables.versions.c.item_id == item_id).order_by(*order)
         with self._db.reading() as connection:
-            return [Version(**row) for row in connection.execute(statement).mappings()]
+            return [Version(**row) for row in connection.execute(VERSIONS, {"item_id": item_id}).mappings()]
 
     def record_read(self, item_id: str, audit: AuditLine) -> None:
         statement = update(tables.items).where(tables.items.c.item_id == item_id).values(accessed_at=audit.at)

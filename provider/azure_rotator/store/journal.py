@@ -7,20 +7,46 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, case, delete, exists, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, exists, insert, literal, or_, select, update
 
 from azure_rotator.domain.errors import Conflict, NotFound, item_disabled
-from azure_rotator.domain.model import AuditLine, ItemState, Mint, Rotation, RotationState, Stage, Trigger, Version
+from azure_rotator.domain.model import (
+    AuditLine,
+    ItemState,
+    Mint,
+    RotatedSecret,
+    Rotation,
+    RotationState,
+    Stage,
+    Target,
+    Trigger,
+    Version,
+)
+from azure_rotator.domain.ports import Situation
 from azure_rotator.store import audit as audit_rows
 from azure_rotator.store import tables
 from azure_rotator.store.connect import Database
 from azure_rotator.store.faults import RuleBroken
-from azure_rotator.store.items import add_version, already_managed, changed_meanwhile, drop_holdings
+from azure_rotator.store.items import VERSIONS, add_version, already_managed, changed_meanwhile, drop_holdings
 from azure_rotator.store.leases import is_free, pause_end, place_of
-from azure_rotator.store.tables import items, mints, rotations, versions
+from azure_rotator.store.tables import items, labelled, mints, part_of, rotations, targets, versions
 
 _ROTATION = tables.columns_of(rotations, Rotation)
 _MINT = tables.columns_of(mints, Mint)
+_ITEM = tables.columns_of(items, RotatedSecret)
+_TARGET = tables.columns_of(targets, Target)
+_SITUATION = (
+    select(
+        *labelled("rotation", _ROTATION),
+        *labelled("item", _ITEM),
+        *labelled("target", _TARGET),
+        *labelled("mint", _MINT),
+    )
+    .join_from(rotations, items, items.c.item_id == rotations.c.item_id, isouter=True)
+    .join(targets, targets.c.target_id == items.c.target_id, isouter=True)
+    .join(mints, mints.c.mint_id == rotations.c.mint_id, isouter=True)
+    .where(rotations.c.rotation_id == bindparam("rotation_id"))
+)
 # A rule that another process was faster to fill; the second look finds its row.
 _ATTACHABLE = frozenset({tables.IDEMPOTENCY_KEY, tables.ONE_UNPUBLISHED, tables.ONE_DELETE})
 
@@ -37,6 +63,22 @@ class JournalRows:
         with self._db.reading() as connection:
             row = connection.execute(statement).mappings().one_or_none()
         return None if row is None else Rotation(**row)
+
+    def situation(self, rotation_id: str) -> Situation | None:
+        with self._db.reading() as connection:
+            row = connection.execute(_SITUATION, {"rotation_id": rotation_id}).mappings().one_or_none()
+            if row is None:
+                return None
+            rotation = Rotation(**part_of(row, "rotation", _ROTATION))
+            found = connection.execute(VERSIONS, {"item_id": rotation.item_id}).mappings()
+            its_versions = tuple(Version(**one) for one in found)
+        return Situation(
+            rotation=rotation,
+            item=RotatedSecret(**part_of(row, "item", _ITEM)) if row["item/item_id"] else None,
+            versions=its_versions,
+            target=Target(**part_of(row, "target", _TARGET)) if row["target/target_id"] else None,
+            mint=Mint(**part_of(row, "mint", _MINT)) if row["mint/mint_id"] else None,
+        )
 
     def open_rotations(self, *, item_id: str | None = None) -> Sequence[Rotation]:
         statement = select(*_ROTATION).where(tables.OPEN).order_by(rotations.c.created_at, rotations.c.rotation_id)
