@@ -280,7 +280,7 @@ class Scheduler:
         try:
             outcome = self._engine.runner.run(rotation_id, stopping=self._stopping.is_set)
         except RotatorError as failed:
-            outcome = Outcome(ending=Ending.LOST, error=failed, path=self._engine.runner.path_of(rotation_id))
+            outcome = Outcome(ending=Ending.LOST, error=failed)  # the store fails: it is not asked for the path
         except Exception as fault:  # noqa: BLE001 - one operation's fault must not end the others
             with self._lock:
                 self._broken.add(rotation_id)
