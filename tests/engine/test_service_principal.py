@@ -164,6 +164,23 @@ def test_it_goes_too_where_only_another_target_of_the_application_is_asked(
 
 
 @row("F35")
+def test_it_goes_too_after_the_target_was_deleted_by_force(principal: Principal, make_application: MakeApplication):
+    """Nobody acts for the item any more; its orphan is still ours, and another Target of the tenant may look."""
+    world = principal.world
+    principal.adopt()
+    world.rotate()
+    stamp = principal.secrets()[0].display_name
+    second = make_application("second-rotator", roles=[OWNED_BY])
+    world.control.update_application(principal.app.app_id, owners=[world.rotator.app_id, second.app_id])
+    world.create_target("/azure/two", client_id=second.app_id, client_secret=second.secret)
+    world.engine.targets.delete(name=TARGET, force=True)
+    late = world.control.add_secret(principal.id, display_name=stamp)
+    done = world.engine.reconcile()
+    assert [one.key_id for one in done.orphans] == [late.key_id]
+    assert done.problems == ()
+
+
+@row("F35")
 def test_reads_that_lag_do_not_lead_to_the_application(principal: Principal):
     world = principal.world
     principal.adopt()

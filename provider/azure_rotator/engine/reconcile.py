@@ -35,6 +35,7 @@ class _Place:
 
     Args:
         used_by: The items that use it, each with its Target; without any only the journal remembers it.
+        left: The items that used it until their Target was deleted by force: nobody acts for them.
         keepers: The Targets of its tenant.
     """
 
@@ -42,6 +43,7 @@ class _Place:
     tenant_id: str
     app_id: str
     used_by: tuple[tuple[RotatedSecret, Target], ...]
+    left: tuple[RotatedSecret, ...]
     keepers: tuple[Target, ...]
 
 
@@ -170,14 +172,27 @@ class Reconcile:
         for lane in lanes:
             _, tenant_id, app_id = lane.split(":", 2)
             keepers = {one.target_id: one for one in targets if one.tenant_id == tenant_id}
-            used_by = tuple(
-                (item, keepers[item.target_id])
-                for item in self._c.uow.list_items(app_id=app_id)
-                if item.target_id in keepers and item.state is ItemState.ACTIVE and item.rotator_type in CLIENT_SECRETS
-            )
+            used_by, left = [], []
+            for item in self._c.uow.list_items(app_id=app_id):
+                if item.state is not ItemState.ACTIVE or item.rotator_type not in CLIENT_SECRETS:
+                    continue
+                if item.target_id in keepers:
+                    used_by.append((item, keepers[item.target_id]))
+                elif self._was_of(tenant_id, item):
+                    left.append(item)
             yield _Place(
-                lane=lane, tenant_id=tenant_id, app_id=app_id, used_by=used_by, keepers=tuple(keepers.values())
+                lane=lane,
+                tenant_id=tenant_id,
+                app_id=app_id,
+                used_by=tuple(used_by),
+                left=tuple(left),
+                keepers=tuple(keepers.values()),
             )
+
+    def _was_of(self, tenant_id: str, item: RotatedSecret) -> bool:
+        """Whether its Target, deleted by force, was of this tenant: one application can be known in several."""
+        target = self._c.uow.find_target(target_id=item.target_id)
+        return target is not None and target.tenant_id == tenant_id
 
     def _who(self, place: _Place, target: str | None) -> Iterator[Callable[[], Identity]]:
         """Everybody who may look, of this Target or of any: whoever acts for an item of the application, then the
@@ -244,7 +259,8 @@ class Reconcile:
         ]
 
     def _mints_on_principal(self, place: _Place) -> bool:
-        current = [current_version(self._c.uow.versions(item.item_id)) for item, _ in place.used_by]
+        items = [*(item for item, _ in place.used_by), *place.left]
+        current = [current_version(self._c.uow.versions(item.item_id)) for item in items]
         return any(minted_on_principal(self._c.uow, version) for version in current if version is not None)
 
 
