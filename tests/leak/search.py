@@ -19,8 +19,8 @@ from urllib.parse import quote, quote_plus
 _SHORTEST = 16
 # The search looks closer where this many bytes in a row belong to a credential.
 _WINDOW = 8
-# A token begins so: base64 of {"
-_TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]{20,}")
+# A token begins so: base64 of {", and what follows is ASCII. Other base64, of a key, has these three letters by chance.
+_TOKEN = re.compile(rb"(?=(eyJ[A-Za-z0-9_-]{20}))")
 # How many characters of a base64 text belong to bytes before it, by how many bytes there are in its first group.
 _SHARED = (0, 2, 3)
 
@@ -75,6 +75,10 @@ def _json_of_go(value: str) -> str:
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
 
 
+def _is_json(encoded: bytes) -> bool:
+    return all(0x20 <= byte < 0x7F for byte in base64.urlsafe_b64decode(encoded + b"="))
+
+
 class Canaries:
     """Credentials that must be found nowhere."""
 
@@ -117,7 +121,7 @@ class Canaries:
         """
         raw = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
         allowed = set(but)
-        leaks = ["a token"] if tokens and _TOKEN.search(raw) else []
+        leaks = ["a token"] if tokens and any(map(_is_json, _TOKEN.findall(raw))) else []
         if self._may_hold_one(raw):
             leaks += [
                 f"{name} as {form}"

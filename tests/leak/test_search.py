@@ -91,6 +91,12 @@ def test_a_token_is_found_by_its_shape(canaries: Canaries):
     header = base64.urlsafe_b64encode(b'{"typ":"JWT","alg":"RS256"}').decode()
     assert canaries.found(f"Bearer {header}.e30.x", tokens=True) == ["a token"]
     assert canaries.found(f"Bearer {header}.e30.x") == []
+    assert canaries.found(f"eyJeyJ-{header}.e30.x", tokens=True) == ["a token"]
+
+
+def test_base64_of_a_key_that_begins_like_a_token_is_none(canaries: Canaries):
+    """Seen: three letters in some thousand of the sandbox's signing keys."""
+    assert canaries.found("pFxDdko1Wv7qAE4u/KOEeyJXwjg5lP8JpxygbTrHNBoUBnC5YIYWymBtPKFHug", tokens=True) == []
 
 
 # --- places ---------------------------------------------------------------------------------------------------------
