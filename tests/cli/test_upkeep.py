@@ -104,6 +104,7 @@ def test_an_empty_database_becomes_a_store(keyed: Terminal):
     assert keyed.told("target", "list", "--json").json["targets"] == []
 
 
+@pytest.mark.full
 @on_postgresql
 def test_a_life_in_postgresql(place: Place):
     """Key, store, Target, item, rotation, deletion: against Azure, each command a process."""
@@ -309,8 +310,9 @@ def _cut_off(number: int, *argv: str) -> bool:
 
 
 @row("F67")
+@pytest.mark.full
 @pytest.mark.crash
-@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.full)], indirect=True)
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 def test_a_change_of_the_key_may_be_cut_off_anywhere(
     stocked: Terminal, database: str, tmp_path: Path, monkeypatch, request: pytest.FixtureRequest
 ):

@@ -69,6 +69,7 @@ def pulumi(tmp_path, pulumi_environment):
 
 
 @pytest.mark.e2e
+@pytest.mark.full  # tests/pulumi and tests/policies use all of it every day
 def test_up_twice_policy_and_destroy(pulumi):
     first = pulumi("up", "--yes", "--skip-preview", "--json")
     assert first.returncode == 0, first.stdout + first.stderr

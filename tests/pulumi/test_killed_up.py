@@ -82,12 +82,9 @@ def one_item_one_secret(stack, beside, workload, foreign: set[str]) -> None:
 
 
 @row("AK-69", "F05")
+@pytest.mark.full
 @pytest.mark.parametrize(
-    "survivors",
-    [
-        pytest.param(True, id="its children go on", marks=pytest.mark.full),
-        pytest.param(False, id="its children die too"),
-    ],
+    "survivors", [pytest.param(True, id="its children go on"), pytest.param(False, id="its children die too")]
 )
 def test_the_next_up_ends_with_one_item_and_one_secret(survivors, begun, stack, beside, workload):
     process, children, held = begun

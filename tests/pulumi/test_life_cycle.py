@@ -128,6 +128,7 @@ def test_protection_stops_destroy_and_replacement_until_an_up_of_its_own(stack, 
 
 
 @row("AK-27", "AK-32", "AK-49", "AK-65")
+@pytest.mark.full  # test_contract asks the provider for each every day
 def test_a_preview_shows_all_mistakes_at_once_and_makes_nothing(stack, declared, tmp_path):
     pasted = {"api_id": "canary8Q~the-value-instead-of-its-id", "api_key": "0c2c6a0e-9c5f-4c8e-8f52-3a4fbb8d3b11"}
     declared["secrets"]["billing"] |= {"rotation_interval": 0, "revoke_after": "soon", **pasted}
@@ -155,6 +156,7 @@ def test_deleted_outside_it_is_dropped_by_a_refresh_and_made_again(stack, declar
     assert workload.live_key_ids() >= {second["key_id"]}
 
 
+@pytest.mark.full  # test_get_value asks without the CLI every day
 def test_get_value_gives_the_value_as_a_secret_and_is_unknown_before(stack, declared, beside, workload):
     declared["export"] = True
     billing = declared["secrets"]["billing"]
