@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from signal import SIGKILL
+import os
+import select
+import subprocess
+import sys
+from signal import SIGCONT, SIGKILL
 from typing import Any
 
 import psycopg
@@ -17,6 +21,21 @@ from tests.rows import row
 pytestmark = [pytest.mark.crash, pytest.mark.full]
 
 DISPATCHERS = (ROWS, PROCRASTINATE)
+# Another thread than the first falls asleep again and again, and says when it is about to and when it has woken.
+_SLEEPER = """
+import threading
+from tests.crash.worker import fall_asleep
+
+def sleep():
+    for _ in range(50):
+        print("falls asleep", flush=True)
+        fall_asleep()
+        print("is awake", flush=True)
+
+thread = threading.Thread(target=sleep)
+thread.start()
+thread.join()
+"""
 # Where a scheduler is put to sleep: right before the write to Azure that it would do next, or before it is recorded.
 ASLEEP_BEFORE = ("begin_minting", "store_pending", "record_proof", "publish", "begin_retiring", "finish_retiring")
 
@@ -37,6 +56,21 @@ def writes(estate: Estate) -> list[str]:
 
 def jobs(estate: Estate) -> list[tuple[Any, ...]]:
     return estate.store.query(f"SELECT status::text, args FROM {SCHEMA}.procrastinate_jobs")  # noqa: S608
+
+
+def test_whoever_falls_asleep_goes_no_step_further() -> None:
+    with subprocess.Popen([sys.executable, "-c", _SLEEPER], stdout=subprocess.PIPE, bufsize=0) as sleeper:
+        said = sleeper.stdout
+        assert said is not None
+        try:
+            while (line := said.readline()) == b"falls asleep\n":
+                os.waitpid(sleeper.pid, os.WUNTRACED)
+                assert select.select([said], [], [], 0)[0] == [], "it has gone on"
+                sleeper.send_signal(SIGCONT)
+                assert said.readline() == b"is awake\n"
+            assert line == b"", "it has ended"
+        finally:
+            sleeper.kill()
 
 
 @pytest.mark.parametrize("dispatcher", DISPATCHERS)

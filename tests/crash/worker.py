@@ -231,7 +231,7 @@ class Trap:
         if name == self._job.stop_before and not self._stopped:
             self._stopped = True
             with self._beating:  # not in the middle of a heartbeat: it would keep the database's lock
-                os.kill(os.getpid(), signal.SIGSTOP)
+                fall_asleep()
         if name not in READS:
             self._writes += 1
             if 0 < self._job.full_from <= self._writes:
@@ -281,6 +281,14 @@ class _Watched:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)
         return lambda *args, **kwargs: self._trap.calling(name, method, args, kwargs)
+
+
+def fall_asleep() -> None:
+    """SIGSTOP, at this very place.
+
+    To the thread and not to the process: there the kernel may pick another thread, and this one goes on for a moment.
+    """
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def _die() -> NoReturn:
