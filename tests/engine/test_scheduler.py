@@ -13,6 +13,7 @@ from azure_rotator.domain.instants import iso
 from azure_rotator.domain.model import RotationState, RotatorStatus, Trigger
 from azure_rotator.engine.runner import Ending
 from azure_rotator.engine.views import RotationResult
+from azure_rotator.scheduler.loop import POLL
 from azure_sandbox.testing import Control, FaultHandle
 from tests.engine.world import ITEM, World, refused
 from tests.plugins.azure import OWNED_BY, MakeApplication
@@ -326,6 +327,22 @@ def test_orphans_are_swept_once_a_day_by_whoever_comes_first(world: World, contr
     assert orphan not in world.key_ids()
     assert foreign in world.key_ids()
     assert len(world.requests("graph.getApplication")) == 1, "one of them looks"
+
+
+def test_what_another_process_holds_is_looked_at_again_after_one_poll(world: World):
+    every(world, 30)
+    world.clock.advance(days=30)
+    ours, theirs = world.process(), world.process()
+
+    def faster(rotation_id: str, *_: object, **__: object) -> None:
+        ours.store.before.clear()
+        assert theirs.store.claim(rotation_id, "another", world.clock.now()) is not None
+
+    ours.store.before["claim"] = faster
+    world.clock.before_wait = world.expire_leases
+    assert world.tick(engine=ours.engine).failed == {}
+    assert world.clock.waits[0] == POLL.total_seconds()
+    assert len(world.published_at()) == 1
 
 
 def test_stopped_in_the_middle_it_hands_over_at_once(world: World):
