@@ -55,7 +55,7 @@ class Report:
         start_delays: Seconds between an item's due instant and the request that mints its secret.
         slot_delays: Seconds between the instant that its budget gave it and that request.
         share: Mints per second, of the first to the last one, against what Graph allows all tenants.
-        takeovers: Mints whose process was killed before it could keep the secret: removed by whoever took over.
+        never_kept: Mints whose process was killed before it could keep the secret, which whoever took over has removed.
         wrong: Each item that was missed, rotated twice, or has lost its value; each secret nobody answers for.
     """
 
@@ -67,7 +67,7 @@ class Report:
     start_delays: list[float] = field(default_factory=list)
     slot_delays: list[float] = field(default_factory=list)
     share: float = 0.0
-    takeovers: int = 0
+    never_kept: int = 0
     throttled: int = 0
     missed: int = 0
     doubled: int = 0
@@ -77,7 +77,7 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """To be read."""
-        yield f"items {self.items}, replicas {self.replicas}, killed {self.killed}, takeovers {self.takeovers}"
+        yield f"items {self.items}, replicas {self.replicas}, killed {self.killed}, mints never kept {self.never_kept}"
         yield f"missed {self.missed}, doubled {self.doubled}, lost {self.lost}, orphaned {self.orphaned}"
         yield f"all published {self.seconds:.0f} s after the first was due; the replicas' CPU {self.cpu_seconds:.0f} s"
         yield f"start delay after the due instant: {_percentiles(self.start_delays)}"
@@ -184,7 +184,7 @@ class Crowd:
         report.throttled = sum(e.status == 429 for e in control.journal())
         by_app = Counter(entry.app_id for entry in mints)
         alive = Counter(s.app_id for s in control.secrets() if s.is_alive and s.origin == "minted")
-        report.takeovers = sum(by_app.values()) - sum(alive.values())
+        report.never_kept = sum(by_app.values()) - sum(alive.values())
         store, sealer = open_store(self.settings, SystemEntropy())
         with closing(store):
             for name, app in self._apps.items():
