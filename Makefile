@@ -46,7 +46,7 @@ soak: $(VENV) ## Three years of 2,000 items, with kills and downtimes: each due 
 	@$(BIN)/python -m tests.soak --database $(DATABASE)
 
 load: $(VENV) ## 10,000 items due within a minute, three schedulers on PostgreSQL, two of them killed: start delays, rate
-	@$(BIN)/python -m tests.load
+	@$(BIN)/python -m tests.load --dispatcher $(DISPATCHER)
 
 idle: $(VENV) ## What a scheduler costs that has nothing to do, with 1,000 to 1,000,000 items
 	@$(BIN)/python -m tests.idle --database $(DATABASE)
